@@ -1,0 +1,1 @@
+"""What things are. Standard library only; imported by everybody, imports nobody."""

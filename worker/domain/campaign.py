@@ -1,0 +1,50 @@
+"""A campaign: one post going out to one audience."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from worker.domain.errors import IllegalMove
+
+
+class CampaignStatus(StrEnum):
+    PLANNING = "planning"
+    SENDING = "sending"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+class CampaignReason(StrEnum):
+    """Why a campaign stands still."""
+
+    NONE = ""
+    OPERATOR = "operator"
+    HELD_RATE = "held: too many campaigns of this publication in an hour"
+    HELD_AGE = "held: the post is older than the publication's age limit"
+    UNPUBLISHED = "unpublished"
+    TEMPLATE = "template"
+
+
+GOING = frozenset({CampaignStatus.PLANNING, CampaignStatus.SENDING})
+"""Only these have their deliveries claimed."""
+
+_C = CampaignStatus
+
+CAMPAIGN_TRANSITIONS: dict[CampaignStatus, frozenset[CampaignStatus]] = {
+    _C.PLANNING: frozenset({_C.SENDING, _C.PAUSED, _C.FINISHED, _C.CANCELLED, _C.FAILED}),
+    _C.SENDING: frozenset({_C.PAUSED, _C.FINISHED, _C.CANCELLED, _C.FAILED}),
+    # resume goes back to planning while rows are still to be planned
+    _C.PAUSED: frozenset({_C.PLANNING, _C.SENDING, _C.CANCELLED, _C.FINISHED}),
+    # a retry, or a post published again, reopens it
+    _C.FINISHED: frozenset({_C.SENDING}),
+    _C.CANCELLED: frozenset({_C.PLANNING, _C.SENDING}),
+    _C.FAILED: frozenset({_C.PLANNING}),
+}
+
+
+def check_campaign_move(old: CampaignStatus, new: CampaignStatus) -> None:
+    """Raise `IllegalMove` unless `old → new` is in the table."""
+    if new not in CAMPAIGN_TRANSITIONS[old]:
+        raise IllegalMove(f"a campaign that is {old} cannot become {new}")

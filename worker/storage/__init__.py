@@ -1,0 +1,1 @@
+"""The ledger: database, models, queries, migrations. With the `queries` modules, the only rooms that know SQL."""

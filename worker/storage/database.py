@@ -1,0 +1,124 @@
+"""One database, two ways in: `read()` and `write()`. A write is one transaction, committed on leaving.
+
+On SQLite, where one writer at a time is allowed, writers queue on a file lock before they begin: the
+kernel wakes them in turn, where SQLite's own busy handler sleeps and is overtaken for a second and more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import QueuePool
+
+from worker.domain.errors import ConfigurationError, TemporaryError
+
+# The lock makes waits short; this only covers a foreign tool (a backup, say) that holds the file.
+_SQLITE_BUSY_SECONDS = 10
+
+
+class DatabaseUnavailable(TemporaryError):
+    """The database cannot be reached or written now."""
+
+
+class Database:
+    """`url` is a SQLAlchemy URL with its driver. Nothing is opened before the first use."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        self.url = make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self.engine = _engine(url, self.is_sqlite, pool_size)
+        self._lock_path = Path(f"{self.url.database}.lock") if self.is_sqlite else None
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_deferred)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection whose work is rolled back on leaving. Raises `DatabaseUnavailable`."""
+        with _translated(self.url.render_as_string()), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction: committed on leaving, rolled back on an exception. Raises `DatabaseUnavailable`."""
+        with _translated(self.url.render_as_string()), self._turn(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection = connection.execution_options(pressrun_write=True)
+            with connection.begin():
+                yield connection
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections without closing them; they are still the parent's."""
+        self.engine.dispose(close=False)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._lock_path is None:
+            yield
+            return
+        # A file opened for each turn: flock belongs to the open file, so threads queue like processes do,
+        # and a killed holder gives it back.
+        fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _engine(url: str, is_sqlite: bool, pool_size: int) -> Engine:
+    if not is_sqlite:
+        return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    path = make_url(url).database
+    if not path or path == ":memory:":
+        raise ConfigurationError("PRESSRUN_DATABASE_URL: SQLite needs a file that all processes can open")
+    connect_args = {"timeout": _SQLITE_BUSY_SECONDS, "check_same_thread": False, "isolation_level": None}
+    return create_engine(
+        url, connect_args=connect_args, poolclass=QueuePool, pool_size=pool_size, max_overflow=40
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL: what was answered with 202 is on the disk, not in a cache (promise 1).
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.execute("PRAGMA temp_store=MEMORY")
+    cursor.execute("PRAGMA cache_size=-32000")
+    cursor.close()
+
+
+def _begin_deferred(connection: Connection) -> None:
+    """The driver's own BEGIN is off; a write takes the lock at once, or a read could deadlock into one."""
+    write = connection.get_execution_options().get("pressrun_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def _translated(shown: str) -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise DatabaseUnavailable(f"database {shown}: {_first_line(error)}") from error
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise DatabaseUnavailable(f"database {shown}: {_first_line(error)}") from error
+        raise
+    except PermissionError as error:
+        raise DatabaseUnavailable(f"database {shown}: {error.strerror}: {error.filename}") from error
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
