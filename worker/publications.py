@@ -19,8 +19,9 @@ from worker.domain.publication import Brand, MailingList, Publication, Sender
 
 # Slugs stand in URLs, file names and, with dashes as underscores, in names of environment variables.
 _SLUG = r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
-_EMAIL = r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)+$"
-_DOMAIN = r"^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$"
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_DOMAIN = rf"{_LABEL}(\.{_LABEL})+"
+_EMAIL = rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_DOMAIN}"
 _SECRET_BYTES = range(24, 65)
 
 
@@ -55,9 +56,9 @@ class _Strict(BaseModel):
 
 class _SenderFile(_Strict):
     name: Annotated[Line, Field(min_length=1)]
-    email: Annotated[str, Field(pattern=_EMAIL)]
-    reply_to: Annotated[str, Field(pattern=f"^$|{_EMAIL}")] = ""
-    bounce_domain: Annotated[str, Field(pattern=f"^$|{_DOMAIN}")] = ""
+    email: Annotated[str, Field(pattern=f"^{_EMAIL}$")]
+    reply_to: Annotated[str, Field(pattern=f"^({_EMAIL})?$")] = ""
+    bounce_domain: Annotated[str, Field(pattern=f"^({_DOMAIN})?$")] = ""
 
 
 class _BrandFile(_Strict):

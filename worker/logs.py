@@ -1,0 +1,92 @@
+"""Logs: ours, Celery's, uvicorn's and the standard library's go through one format, console or JSON.
+
+Ids (event, campaign, delivery) are bound where the work begins, with `structlog.contextvars.bound_contextvars`.
+Addresses are logged at DEBUG at most; what could open a door (keys, bearer tokens, token links) is never written.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Literal, TextIO
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+_HIDDEN = "[hidden]"
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"whsec_[A-Za-z0-9+/_=-]+"), f"whsec_{_HIDDEN}"),
+    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {_HIDDEN}"),
+    # the links of mails: who has one can act for its reader
+    (re.compile(r"(/(?:confirm|unsubscribe|manage)/)[A-Za-z0-9_-]{16,}"), rf"\1{_HIDDEN}"),
+    # passwords in the URLs of databases, brokers and relays
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), rf"\1{_HIDDEN}@"),
+)
+# Libraries that tell of each request or connection at INFO.
+_TALKATIVE = ("httpx", "httpcore", "mail.log", "asyncio", "tornado.access")
+
+
+def configure_logging(format: Literal["console", "json"], level: str, stream: TextIO | None = None) -> None:  # noqa: A002
+    """Set the whole process's logging up. May be called again; the last call holds. Writes to stderr by default."""
+    shared = _shared_processors()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=_last_processors(format, handler))
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    _calm(level)
+
+
+def redact(text: str) -> str:
+    """The text without what could open a door."""
+    for pattern, instead in _SECRETS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def _shared_processors() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _last_processors(
+    format: Literal["console", "json"], handler: logging.StreamHandler[TextIO]  # noqa: A002
+) -> list[Processor]:
+    """Redaction stands last: it sees the line as it will be written, tracebacks and all."""
+    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if format == "json":
+        return [remove, structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str), _redacted]
+    colors = handler.stream.isatty()
+    plain = structlog.dev.ConsoleRenderer(
+        colors=colors, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
+    return [remove, plain, _redacted]
+
+
+def _redacted(_logger: WrappedLogger, _method: str, line: EventDict | str) -> str:
+    return redact(str(line))
+
+
+def _calm(level: str) -> None:
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(level if level == "DEBUG" else logging.WARNING)
+    # uvicorn and Celery bring handlers of their own: without them a line goes up to the root's
+    for name in ("uvicorn", "uvicorn.access", "uvicorn.error", "celery", "celery.task", "celery.redirected"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
