@@ -254,6 +254,8 @@ class DeliveryRow(Base):
     destination: Mapped[str] = mapped_column(String(64), default="")
     """The group of `shaping.toml` that the address' domain belongs to; empty: no limit of its own."""
     dedupe_key: Mapped[str] = mapped_column(String(200), unique=True)
+    shows_campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"))
+    """A test mail's: whose post it shows. It goes the transactional way and is not counted for the campaign."""
     status: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(String(32), default="")
     lease_id: Mapped[int | None] = mapped_column(BigInteger)

@@ -29,6 +29,7 @@ class Outgoing:
     expires_at: datetime | None
     subscriber_id: int | None = None
     subscription_id: int | None = None
+    shows_campaign_id: int | None = None
 
 
 def put(connection: Connection, outgoing: Outgoing, now: datetime) -> int | None:
@@ -41,6 +42,7 @@ def put(connection: Connection, outgoing: Outgoing, now: datetime) -> int | None
             publication=outgoing.publication, kind=outgoing.kind, slice_id=slice_id,
             subscriber_id=outgoing.subscriber_id, subscription_id=outgoing.subscription_id,
             address=outgoing.address, destination=outgoing.destination, dedupe_key=outgoing.dedupe_key,
+            shows_campaign_id=outgoing.shows_campaign_id,
             status=DeliveryStatus.QUEUED, expires_at=outgoing.expires_at, created_at=now,
         )
         .on_conflict_do_nothing(index_elements=["dedupe_key"])

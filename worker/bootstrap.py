@@ -1,0 +1,187 @@
+"""The one place where objects are wired. Everything here is made when it is first asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cached_property
+
+import redis
+
+from worker.audience.signup import SignUpRules
+from worker.campaigns.control import Control
+from worker.campaigns.opening import CampaignRules
+from worker.campaigns.planning import Planner
+from worker.delivery.composing import Composer, Links
+from worker.delivery.due import Due
+from worker.delivery.limits import Limits
+from worker.delivery.record import RecordPolicy
+from worker.delivery.recover import Recovery
+from worker.delivery.throttling import Limit, Limiter, RedisLimiter, Shaping
+from worker.delivery.transports.base import Transport
+from worker.delivery.transports.smtp import smtp_transport
+from worker.domain.clock import Clock, SystemClock
+from worker.domain.doorbell import Doorbell
+from worker.domain.publication import Publication
+from worker.domain.retry import RetryPolicy
+from worker.domain.tokens import KeyRing
+from worker.intake.receive import Intake
+from worker.metrics import Meters
+from worker.publications import load_publications
+from worker.rendering import MailCompiler, post_context
+from worker.resources import templates_dir
+from worker.settings import Settings
+from worker.storage.database import Database
+
+# A frozen Redis must not hold up a worker: the limiter fails, the turn ends, the sweep tries again.
+REDIS_TIMEOUT_SECONDS = 2.0
+
+
+class System:
+    """All parts of one process. Cheap to make: nothing is opened before it is used."""
+
+    def __init__(self, settings: Settings, environ: Mapping[str, str], doorbell: Doorbell) -> None:
+        self.settings = settings
+        self.doorbell = doorbell
+        self.clock: Clock = SystemClock()
+        self._environ = environ
+
+    # -- what others are made of
+
+    @cached_property
+    def publications(self) -> Mapping[str, Publication]:
+        return load_publications(self.settings.config_dir, self._environ)
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings.database)
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        return redis.Redis.from_url(
+            self.settings.redis, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
+        )
+
+    @cached_property
+    def shaping(self) -> Shaping:
+        return Shaping.load(self.settings.config_dir / "shaping.toml")
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        settings = self.settings
+        old = {number: key.encode() for number, key in settings.old_secret_keys.items()}
+        return KeyRing({**old, settings.secret_key_id: settings.secret_key.encode()}, settings.secret_key_id)
+
+    @property
+    def identity_key(self) -> bytes:
+        """Message-IDs and return paths must not change when the link key is rotated: the oldest key stays."""
+        return self.keys.keys[min(self.keys.keys)]
+
+    @cached_property
+    def meters(self) -> Meters:
+        return Meters(lambda: self.redis)
+
+    # -- audience, campaigns, intake
+
+    @cached_property
+    def signup_rules(self) -> SignUpRules:
+        settings = self.settings
+        return SignUpRules(
+            confirm_lifetime=timedelta(hours=settings.confirm_hours),
+            interval=timedelta(seconds=settings.confirmation_interval_seconds),
+            per_day=settings.confirmations_per_day,
+            per_ip_hour=settings.signups_per_ip_hour,
+            group_of=self.shaping.group_of,
+        )
+
+    @cached_property
+    def campaign_rules(self) -> CampaignRules:
+        hours = self.settings.post_max_age_hours
+        return CampaignRules(self.settings.campaigns_per_hour, None if hours is None else timedelta(hours=hours))
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(self.database, self.clock, self.doorbell, self.signup_rules, self.campaign_rules)
+
+    @cached_property
+    def control(self) -> Control:
+        return Control(self.database, self.clock, self.doorbell)
+
+    @cached_property
+    def planner(self) -> Planner:
+        groups = [(one.name, one.domains) for one in self.shaping.groups]
+        return Planner(self.database, self.clock, self.doorbell, self.publications, groups, self._compile_check)
+
+    def _compile_check(self, publication: Publication, post: Mapping[str, object], list_slug: str) -> None:
+        from worker.domain.delivery import Kind
+
+        self.compiler.compile(publication, Kind.NEW_POST, post_context(publication, post, list_slug=list_slug))
+
+    # -- delivery
+
+    @cached_property
+    def compiler(self) -> MailCompiler:
+        return MailCompiler(templates_dir())
+
+    @cached_property
+    def composer(self) -> Composer:
+        links = Links(self.settings.base_url, self.keys)
+        return Composer(
+            self.database, self.compiler, self.publications, links, self.identity_key, self.settings.confirm_hours
+        )
+
+    @cached_property
+    def transport(self) -> Transport:
+        settings = self.settings
+        return smtp_transport(
+            settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
+            timeout=settings.smtp_timeout_seconds, messages_per_connection=settings.smtp_messages_per_connection,
+            verify=settings.smtp_verify, ca_file=settings.smtp_ca_file,
+        )  # fmt: skip
+
+    @cached_property
+    def limiter(self) -> Limiter:
+        return RedisLimiter(self.redis)
+
+    @cached_property
+    def limits(self) -> Limits:
+        settings = self.settings
+        publications = {
+            slug: Limit(f"publication:{slug}", one.limit_per_second, 1.0)
+            for slug, one in self.publications.items()
+            if one.limit_per_second is not None
+        }
+        return Limits(
+            overall=_per_second("overall", settings.limit_per_second),
+            transport=_per_second(f"transport:{self.transport.name}", settings.transport_limit_per_second),
+            publications=publications,
+            destinations={one.name: one.limit for one in self.shaping.groups if one.limit is not None},
+        )
+
+    @cached_property
+    def record_policy(self) -> RecordPolicy:
+        settings = self.settings
+        retry = RetryPolicy(
+            base=timedelta(seconds=settings.retry_base_seconds),
+            cap=timedelta(seconds=settings.retry_cap_seconds),
+            lifetime=timedelta(hours=settings.retry_hours),
+        )
+        return RecordPolicy(retry, settings.unknown_bulk, settings.unknown_transactional, random.uniform)
+
+    @cached_property
+    def recovery(self) -> Recovery:
+        return Recovery(self.database, self.clock, self.record_policy, self.settings.journal_dir)
+
+    @cached_property
+    def due(self) -> Due:
+        return Due(self.database, self.clock, timedelta(days=self.settings.retention_days))
+
+
+def _per_second(name: str, count: float | None) -> Limit | None:
+    return None if count is None else Limit(name, count, 1.0)
+
+
+def build(settings: Settings, environ: Mapping[str, str], doorbell: Doorbell) -> System:
+    """The parts of a process that rings with `doorbell`."""
+    return System(settings, environ, doorbell)

@@ -1,0 +1,124 @@
+"""One campaign's turn on one process: about three seconds of tokens, claims and mails.
+
+Tokens come first, for at most 20 ms of work; then as many rows are claimed. A destination without tokens is
+passed over until it has some, so that a throttled one never slows the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.delivery import queries
+from worker.delivery.limits import Limits
+from worker.delivery.press import Press
+from worker.delivery.throttling import Limit, Limiter
+from worker.domain.campaign import GOING, CampaignStatus
+from worker.domain.clock import Clock
+from worker.storage.database import Database
+
+# A turn; then it is the next campaign's.
+TURN_SECONDS = 3.0
+# Waits up to this are awaited; a longer one ends the turn, and the sweep rings again.
+LONGEST_WAIT_SECONDS = 1.0
+# How long the end of a turn waits for its conversations; slower ones finish by themselves.
+DRAIN_SECONDS = 0.5
+# While a campaign is being planned, new rows are looked for this often.
+PLANNING_POLL_SECONDS = 0.05
+
+Waited = Callable[[str, float], None]
+"""Told of each wait for a rate limit: its name, seconds."""
+
+
+@dataclass(slots=True)
+class _Lane:
+    """One destination of the campaign; `open_at` is the tick from which it may be tried."""
+
+    destination: str
+    limits: tuple[Limit, ...]
+    open_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """What came of a turn: mails handed over, and how long there is no use in another (seconds)."""
+
+    handed_over: int
+    rest: float
+
+
+class Bulk:
+    """`destinations`: the groups of `shaping.toml`; mail for all other domains goes by the empty name."""
+
+    def __init__(
+        self, database: Database, clock: Clock, press: Press, limiter: Limiter, limits: Limits,
+        destinations: tuple[str, ...], waited: Waited,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._clock = clock
+        self._press = press
+        self._limiter = limiter
+        self._limits = limits
+        self._destinations = ("", *destinations)
+        self._waited = waited
+
+    def turn(self, campaign_id: int) -> Turned:
+        """Send for this campaign until its turn is over or nothing of it may go now."""
+        until = self._clock.ticks() + TURN_SECONDS
+        handed_over, wait = 0, 0.0
+        lanes: list[_Lane] = []
+        while self._clock.ticks() < until:
+            if not lanes:
+                lanes, planning = self._probe(campaign_id)
+                if not lanes and not planning:
+                    break
+            handed, wait = self._step(campaign_id, lanes) if lanes else (0, PLANNING_POLL_SECONDS)
+            handed_over += handed
+            if wait > LONGEST_WAIT_SECONDS:
+                break
+            if wait > 0:
+                self._press.wait(wait)
+        self._press.drain(DRAIN_SECONDS)
+        return Turned(handed_over, wait if wait > LONGEST_WAIT_SECONDS else 0.0)
+
+    def _probe(self, campaign_id: int) -> tuple[list[_Lane], bool]:
+        """The lanes with queued rows, none where the campaign is not going; and whether more are being planned."""
+        with self._database.read() as connection:
+            row = queries.campaign_head(connection, campaign_id)
+            if row is None or row.status not in GOING:
+                return [], False
+            found = queries.queued_destinations(connection, campaign_id, self._destinations)
+        lanes = [_Lane(name, self._limits.of(row.publication, name)) for name in found]
+        return lanes, row.status == CampaignStatus.PLANNING
+
+    def _step(self, campaign_id: int, lanes: list[_Lane]) -> tuple[int, float]:
+        """One claim on the lane whose turn it is; what was handed over, and seconds to wait before the next."""
+        room = self._press.room()
+        if room <= 0:
+            return 0, self._press.hop_wait() or 0.02
+        now = self._clock.ticks()
+        lane = min(lanes, key=lambda one: one.open_at)
+        if lane.open_at > now:
+            return 0, lane.open_at - now
+        # the other lanes come first next time
+        lanes.remove(lane)
+        handed, stays = self._claim(campaign_id, lane, room)
+        if stays:
+            lanes.append(lane)
+        return handed, 0.0
+
+    def _claim(self, campaign_id: int, lane: _Lane, room: int) -> tuple[int, bool]:
+        """Tokens, then rows. False: the lane has nothing queued any more."""
+        grant = self._limiter.take(lane.limits, room)
+        if grant.tokens == 0:
+            lane.open_at = self._clock.ticks() + grant.wait
+            self._waited(grant.blocked_by, grant.wait)
+            return 0, True
+        claim = self._press.claimer.campaign(campaign_id, lane.destination, grant.tokens)
+        taken = len(claim.claimed) if claim else 0
+        if taken < grant.tokens:
+            self._limiter.give_back(lane.limits, grant.tokens - taken)
+        if claim is None:
+            return 0, False
+        self._press.send(claim)
+        return taken, True

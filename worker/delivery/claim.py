@@ -1,0 +1,137 @@
+"""Claiming: a lease with a fencing token over as many rows as there are rate-limit tokens.
+
+The transaction that takes the rows also checks suppression, subscription, campaign and expiry: what must
+not go ends here, with its reason. Rows that may not go yet are not touched at all.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from worker.delivery import queries
+from worker.delivery.parcels import Claimed, Lease
+from worker.delivery.queries import AnyRow
+from worker.domain.audience import SubscriptionStatus
+from worker.domain.campaign import GOING
+from worker.domain.clock import Clock
+from worker.domain.delivery import DeliveryStatus, Kind, Reason
+from worker.storage.database import Database
+from worker.storage.moves import Move, record_moves
+
+# Promise 5 allows 2 s from the reader's leaving to the last conversation that starts; the rest is for the
+# time between the check and the first byte.
+START_WITHIN_SECONDS = 1.8
+
+# A row whose claims end again and again without an outcome kills its workers: it is stopped, not looped.
+MAX_CLAIMS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease and the deliveries under it. `ended`: rows that were looked at and came to an end instead."""
+
+    lease: Lease
+    claimed: tuple[Claimed, ...]
+    ended: int
+
+
+class Claimer:
+    """Claims for one process. `owner` names its journal."""
+
+    def __init__(self, database: Database, clock: Clock, owner: str, lease: timedelta) -> None:
+        self._database = database
+        self._clock = clock
+        self._owner = owner
+        self._lease = lease
+
+    def campaign(self, campaign_id: int, destination: str, limit: int) -> Claim | None:
+        """Up to `limit` queued rows of a going campaign, or None where there is nothing to claim."""
+
+        def choose(connection: Connection) -> Sequence[AnyRow]:
+            if queries.campaign_status(connection, campaign_id) not in GOING:
+                return ()
+            return queries.queued_of_campaign(connection, campaign_id, destination, limit)
+
+        return self._claim(choose)
+
+    def transactional(self, ids: Sequence[int]) -> Claim | None:
+        return self._claim(lambda connection: queries.queued_transactional(connection, ids))
+
+    def _claim(self, choose: Callable[[Connection], Sequence[AnyRow]]) -> Claim | None:
+        # read before the transaction: what a reader does after it is seen by the next claim at the latest
+        ticks, now = self._clock.ticks(), self._clock.now()
+        with self._database.write() as connection:
+            rows = choose(connection)
+            if not rows:
+                return None
+            good = _sort_out(connection, rows, now)
+            if not good:
+                return Claim(Lease(0, ticks, ticks, 0), (), len(rows))
+            lease_id = queries.open_lease(connection, self._owner, now, now + self._lease)
+            queries.take(connection, lease_id, [row.id for row in good])
+            record_moves(connection, [_taken(row) for row in good])
+        until = ticks + self._lease.total_seconds()
+        lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, len(good))
+        return Claim(lease, tuple(claimed(row, lease_id) for row in good), len(rows) - len(good))
+
+
+def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> list[AnyRow]:
+    """End what must not go; return the rest."""
+    good: list[AnyRow] = []
+    ends: dict[tuple[DeliveryStatus, Reason], list[AnyRow]] = defaultdict(list)
+    for row in rows:
+        end = verdict(row, now)
+        if end is None:
+            good.append(row)
+        else:
+            ends[end].append(row)
+    for (status, reason), ended in ends.items():
+        queries.end(connection, [row.id for row in ended], status, reason)
+        moves = [Move(row.slice_id, DeliveryStatus.QUEUED, Reason.NONE, status, reason) for row in ended]
+        record_moves(connection, moves)
+    return good
+
+
+def verdict(row: AnyRow, now: datetime) -> tuple[DeliveryStatus, Reason] | None:
+    """Where a queued row must end instead of being sent, or None where it may go."""
+    if row.erased_at is not None:
+        return DeliveryStatus.CANCELLED, Reason.ERASED
+    if row.suppressed:
+        return DeliveryStatus.SUPPRESSED, Reason.SUPPRESSED_ADDRESS
+    if row.expires_at is not None and row.expires_at <= now:
+        return DeliveryStatus.EXPIRED, Reason.EXPIRED
+    if row.claims >= MAX_CLAIMS:
+        return DeliveryStatus.FAILED, Reason.OUR_FAULT
+    wanted = _WANTED.get(Kind(row.kind))
+    if wanted is not None and row.subscription_status != wanted:
+        return DeliveryStatus.SUPPRESSED, Reason.UNSUBSCRIBED
+    return None
+
+
+# What the subscription must be for a mail to make sense; a test mail needs none.
+_WANTED = {
+    Kind.NEW_POST: SubscriptionStatus.ACTIVE,
+    Kind.WELCOME: SubscriptionStatus.ACTIVE,
+    Kind.ALREADY_SUBSCRIBED: SubscriptionStatus.ACTIVE,
+    Kind.CONFIRMATION: SubscriptionStatus.PENDING,
+}
+
+
+def _taken(row: AnyRow) -> Move:
+    return Move(row.slice_id, DeliveryStatus.QUEUED, Reason.NONE, DeliveryStatus.SENDING, Reason.NONE)
+
+
+def claimed(row: AnyRow, lease_id: int) -> Claimed:
+    """A row of the parcel query as a value."""
+    return Claimed(
+        id=row.id, lease_id=lease_id, publication=row.publication, kind=Kind(row.kind), campaign_id=row.campaign_id,
+        slice_id=row.slice_id, subscription_id=row.subscription_id, generation=row.generation or 0,
+        list_slug=row.list_slug or "", address=row.address, name=row.name or "", locale=row.locale or "",
+        created_at=row.created_at, attempts=row.attempts, first_attempt_at=row.first_attempt_at,
+        expires_at=row.expires_at, shows_campaign_id=row.shows_campaign_id,
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""What has become due, and what is over: moved in small sets, whatever the sweep finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from worker.delivery import queries
+from worker.delivery.queries import AnyRow
+from worker.domain.clock import Clock
+from worker.domain.delivery import OPEN, DeliveryStatus, Reason
+from worker.storage.database import Database
+from worker.storage.moves import Move, record_moves
+
+# See `recorder.SET_SIZE`.
+_SET_SIZE = 250
+# One sweep takes no longer than this over one kind of finding; the next goes on.
+_BUDGET_SECONDS = 3.0
+
+Step = Callable[[Connection, datetime], int]
+
+
+class Due:
+    """Each method returns how many rows it moved."""
+
+    def __init__(self, database: Database, clock: Clock, retention: timedelta) -> None:
+        self._database = database
+        self._clock = clock
+        self._retention = retention
+
+    def retries(self) -> int:
+        """Deferred rows whose time has come go back to the queue."""
+        return self._in_sets(_retry_set)
+
+    def expired(self) -> int:
+        """Queued mail that is worthless by now (a confirmation whose token is over) ends."""
+        return self._in_sets(_expire_set)
+
+    def retention(self) -> int:
+        """Events and finished deliveries older than the retention go; the counts stay."""
+        events = self._in_sets(lambda connection, now: queries.delete_events(connection, now - self._retention, _SET_SIZE))
+        return events + self._old_deliveries()
+
+    def _old_deliveries(self) -> int:
+        until, before = self._clock.ticks() + _BUDGET_SECONDS, self._clock.now() - self._retention
+        cursor = total = 0
+        while self._clock.ticks() < until:
+            with self._database.read() as connection:
+                rows = queries.oldest_deliveries(connection, cursor, _SET_SIZE)
+            old = [row.id for row in rows if row.created_at < before and DeliveryStatus(row.status) not in OPEN]
+            if old:
+                with self._database.write() as connection:
+                    queries.delete_deliveries(connection, old)
+            total += len(old)
+            if len(rows) < _SET_SIZE or rows[-1].created_at >= before:
+                break
+            cursor = rows[-1].id
+        return total
+
+    def oldest_transactional(self) -> int | None:
+        """The oldest queued transactional delivery, to ring for."""
+        with self._database.read() as connection:
+            rows = queries.peek_transactional(connection, 1)
+        return rows[0].id if rows else None
+
+    def _in_sets(self, step: Step) -> int:
+        until = self._clock.ticks() + _BUDGET_SECONDS
+        total = 0
+        while True:
+            with self._database.write() as connection:
+                moved = step(connection, self._clock.now())
+            total += moved
+            if moved < _SET_SIZE or self._clock.ticks() > until:
+                return total
+
+
+def _retry_set(connection: Connection, now: datetime) -> int:
+    rows = queries.due_retries(connection, now, _SET_SIZE)
+    return _move_all(connection, rows, DeliveryStatus.DEFERRED, DeliveryStatus.QUEUED, Reason.NONE)
+
+
+def _expire_set(connection: Connection, now: datetime) -> int:
+    rows = queries.expired_in_queue(connection, now, _SET_SIZE)
+    return _move_all(connection, rows, DeliveryStatus.QUEUED, DeliveryStatus.EXPIRED, Reason.EXPIRED)
+
+
+def _move_all(
+    connection: Connection, rows: Sequence[AnyRow], old: DeliveryStatus, new: DeliveryStatus, reason: Reason
+) -> int:
+    if rows:
+        queries.end(connection, [row.id for row in rows], new, reason)
+        places = Counter((row.slice_id, Reason(row.reason)) for row in rows)
+        record_moves(connection, [Move(place, old, was, new, reason, n) for (place, was), n in places.items()])
+    return len(rows)

@@ -1,0 +1,73 @@
+"""The next hop as one process sees it: how many connections it takes, and whether to knock at all.
+
+Limits on connections and refusals at the door belong to the hop, not to the rows that wait for it: while it
+is closed nothing is claimed, and rows keep their status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+
+from worker.delivery.transports.base import Connection, HopUnavailable
+from worker.domain.clock import Clock
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 60.0
+
+# A server that refuses one more connection while others are open has as many as it wants for now.
+FULL_PAUSE_SECONDS = 30.0
+
+
+class Hop:
+    """Opens connections one at a time after a failure, with a doubling pause between."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.connections = 0
+        self._failures = 0
+        self._opening = 0
+        self._closed_until = 0.0
+        self.why = ""
+
+    def wait(self) -> float:
+        """Seconds until a connection may be opened; 0 while there is one, or may be one."""
+        return 0.0 if self.connections else max(0.0, self._closed_until - self._clock.ticks())
+
+    @property
+    def doubtful(self) -> bool:
+        """The last try failed: offer it one row, not a hundred."""
+        return self._failures > 0
+
+    def may_open(self) -> bool:
+        if self._clock.ticks() < self._closed_until:
+            return False
+        return not (self.doubtful and self._opening)
+
+    async def open(self, opening: Awaitable[Connection]) -> Connection:
+        """Await the opening and remember how it went. Raises `HopUnavailable`."""
+        self._opening += 1
+        try:
+            connection = await opening
+        except HopUnavailable as error:
+            self._refused(str(error))
+            raise
+        finally:
+            self._opening -= 1
+        self.connections += 1
+        self._failures = 0
+        self.why = ""
+        return connection
+
+    def closed(self) -> None:
+        self.connections -= 1
+
+    def _refused(self, why: str) -> None:
+        now = self._clock.ticks()
+        self.why = why
+        if self.connections:
+            self._closed_until = now + FULL_PAUSE_SECONDS
+        elif now >= self._closed_until:
+            # Several connections refused in the same moment are one failure.
+            self._failures += 1
+            pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10))
+            self._closed_until = now + pause

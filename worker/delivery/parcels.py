@@ -1,0 +1,60 @@
+"""What the steps of a delivery hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from worker.delivery.transports.base import Exchange
+from worker.domain.delivery import Kind
+
+
+@dataclass(slots=True)
+class Lease:
+    """One claim as its holder sees it. Ticks are `Clock.ticks`, which run on while the process is stopped."""
+
+    id: int
+    start_by: float
+    """Tick after which no conversation of this claim may start (promise 5)."""
+    valid_until: float
+    """Tick after which the claim may have been taken over; moved on by renewal."""
+    open: int
+    """Deliveries of it whose outcome is not recorded yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A delivery that is ours to send, with what its mail needs."""
+
+    id: int
+    lease_id: int
+    publication: str
+    kind: Kind
+    campaign_id: int | None
+    slice_id: int
+    subscription_id: int | None
+    generation: int
+    list_slug: str
+    address: str
+    name: str
+    locale: str
+    created_at: datetime
+    attempts: int
+    """Attempts before this one."""
+    first_attempt_at: datetime | None
+    expires_at: datetime | None
+    shows_campaign_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one claimed delivery ended this time.
+
+    `exchange` None: no conversation was started, it goes back to the queue and no attempt is counted.
+    `fault`: it cannot be sent at all (its template, its address), whatever a server would say.
+    """
+
+    claimed: Claimed
+    at: datetime
+    exchange: Exchange | None
+    fault: str = ""

@@ -1,0 +1,141 @@
+"""The press: the sending side of one process. Claims come in, mails go to the courier, outcomes to the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import structlog
+
+from worker.delivery import queries
+from worker.delivery.claim import Claim, Claimer
+from worker.delivery.composing import Composer
+from worker.delivery.courier import Courier, Job
+from worker.delivery.journal import Journal
+from worker.delivery.pace import Pace
+from worker.delivery.parcels import Claimed, Result
+from worker.delivery.record import RecordPolicy
+from worker.delivery.recorder import Recorder
+from worker.delivery.transports.base import Transport
+from worker.domain.clock import Clock
+from worker.domain.errors import PermanentError
+from worker.domain.replies import Outcome
+from worker.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+# More would make a claim's transaction longer than its neighbours like to wait (30 µs a row on SQLite).
+_SQLITE_CLAIM = 250
+_CLAIM = 1000
+
+# Room for the conversations that are open when a process is told to stop.
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PressSettings:
+    """`connections`: of this process. `lease`: how long a claim holds without renewal."""
+
+    connections: int
+    lease: timedelta
+    journal_dir: Path
+
+
+Observe = Callable[[Result], None]
+
+
+class Press:
+    """Make it after a fork, in the process that sends; `close` it before that process ends."""
+
+    def __init__(
+        self, database: Database, clock: Clock, transport: Transport, composer: Composer, policy: RecordPolicy,
+        settings: PressSettings, observe: Observe,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._composer = composer
+        self._observe = observe
+        self.most = _SQLITE_CLAIM if database.is_sqlite else _CLAIM
+        self._journal = Journal(settings.journal_dir)
+        self.claimer = Claimer(database, clock, self._journal.owner, settings.lease)
+        self._pace = Pace(clock, least=2 * settings.connections, most=2 * self.most)
+        self._recorder = Recorder(database, policy, clock, settings.lease, self._recorded)
+        self._courier = Courier(transport, self._journal, clock, settings.connections, self._recorder.take)
+
+    def room(self) -> int:
+        """How many rows may be claimed now; 0 or less: wait first."""
+        if self._courier.hop.wait() > 0:
+            return 0
+        room = self._pace.room(self._courier.waiting)
+        return min(room, 1) if self._courier.hop.doubtful else min(room, self.most)
+
+    def hop_wait(self) -> float:
+        """Seconds until the next hop may be tried again; 0 while it is fine."""
+        return self._courier.hop.wait()
+
+    def wait(self, seconds: float) -> None:
+        """Until a conversation ends, or `seconds` are over."""
+        self._pace.wait(seconds)
+
+    def send(self, claim: Claim) -> None:
+        """Hand a claim's deliveries to the courier. A mail that cannot be made ends its deliveries here."""
+        if not claim.claimed:
+            return
+        self._recorder.expect(claim.lease)
+        jobs = [job for one in claim.claimed if (job := self._job(claim, one)) is not None]
+        self._courier.submit(jobs)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until all is recorded, `seconds` at most; then the journal starts afresh."""
+        if self._recorder.wait_idle(seconds):
+            self._journal.truncate()
+
+    def close(self) -> None:
+        self._courier.stop(_STOP_SECONDS)
+        idle = self._recorder.wait_idle(_STOP_SECONDS)
+        self._recorder.stop()
+        if idle:
+            self._journal.close()
+
+    def _job(self, claim: Claim, claimed: Claimed) -> Job | None:
+        try:
+            return Job(claimed, claim.lease, self._composer.mail_for(claimed))
+        except PermanentError as error:
+            self._unmakeable(claimed, str(error))
+            return None
+
+    def _unmakeable(self, claimed: Claimed, why: str) -> None:
+        """A broken template stops a campaign; its rows go back, so that a mended one can send them."""
+        now = claimed.created_at
+        if claimed.campaign_id is None:
+            self._recorder.take(Result(claimed, now, None, fault=why))
+            return
+        with self._database.write() as connection:
+            queries.fail_campaign(connection, claimed.campaign_id, why)
+        log.error("campaign_failed", campaign=claimed.campaign_id, why=why)
+        self._recorder.take(Result(claimed, now, None))
+
+    def _recorded(self, written: Sequence[Result]) -> None:
+        """In the recorder's thread, after the commit."""
+        self._pace.done(sum(1 for one in written if one.exchange is not None))
+        for result in written:
+            self._observe(result)
+        _log_outcomes(written)
+
+
+def _log_outcomes(written: Sequence[Result]) -> None:
+    """One line for a set, and one for each delivery that did not go through; never an address."""
+    outcomes = Counter(one.exchange.judgement.outcome for one in written if one.exchange is not None)
+    if outcomes:
+        log.debug("recorded", **{str(outcome): n for outcome, n in outcomes.items()})
+    for one in written:
+        exchange = one.exchange
+        if exchange is not None and exchange.judgement.outcome is not Outcome.ACCEPTED:
+            log.info(
+                "not_accepted", delivery=one.claimed.id, campaign=one.claimed.campaign_id,
+                outcome=str(exchange.judgement.outcome), stage=str(exchange.stage),
+                code=exchange.reply.code if exchange.reply else None,
+                enhanced=exchange.reply.enhanced if exchange.reply else "",
+            )  # fmt: skip

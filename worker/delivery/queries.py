@@ -1,0 +1,265 @@
+"""The SQL of the delivery room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.audience import SuppressionReason
+from worker.domain.campaign import GOING, CampaignStatus
+from worker.domain.delivery import DeliveryStatus, Reason
+from worker.storage.models import (
+    AttemptRow,
+    CampaignRow,
+    DeliveryRow,
+    EventRow,
+    LeaseRow,
+    SubscriberRow,
+    SubscriptionRow,
+    SuppressionRow,
+)
+
+AnyRow = Row[*tuple[Any, ...]]
+_D = DeliveryRow
+
+_SUPPRESSED = exists().where(
+    SuppressionRow.address == SubscriberRow.address,
+    or_(SuppressionRow.publication == _D.publication, SuppressionRow.publication == "*"),
+)
+# A test mail goes to whoever the operator names, subscriber or not.
+_SUPPRESSED_OUTSIDER = exists().where(
+    SuppressionRow.address == _D.address,
+    or_(SuppressionRow.publication == _D.publication, SuppressionRow.publication == "*"),
+)
+
+_PARCEL = (
+    select(
+        _D.id, _D.publication, _D.kind, _D.campaign_id, _D.slice_id, _D.subscription_id, _D.address,
+        _D.shows_campaign_id, _D.destination, _D.created_at, _D.attempts, _D.first_attempt_at, _D.expires_at, _D.claims, _D.lease_id,
+        SubscriberRow.name, SubscriberRow.locale, SubscriberRow.erased_at,
+        SubscriptionRow.status.label("subscription_status"), SubscriptionRow.generation, SubscriptionRow.list_slug,
+        or_(_SUPPRESSED, _SUPPRESSED_OUTSIDER).label("suppressed"),
+    )
+    .outerjoin(SubscriberRow, SubscriberRow.id == _D.subscriber_id)
+    .outerjoin(SubscriptionRow, SubscriptionRow.id == _D.subscription_id)
+)  # fmt: skip
+
+
+def campaign_status(connection: Connection, campaign_id: int) -> str | None:
+    return connection.execute(
+        select(CampaignRow.status).where(CampaignRow.id == campaign_id)
+    ).scalar_one_or_none()
+
+
+def campaign_head(connection: Connection, campaign_id: int) -> AnyRow | None:
+    """(publication, status)"""
+    return connection.execute(
+        select(CampaignRow.publication, CampaignRow.status).where(CampaignRow.id == campaign_id)
+    ).first()
+
+
+def campaign_post(connection: Connection, campaign_id: int) -> AnyRow:
+    """(publication, post, list_slug)"""
+    return connection.execute(
+        select(CampaignRow.publication, CampaignRow.post, CampaignRow.list_slug).where(CampaignRow.id == campaign_id)
+    ).one()
+
+
+def _taken(statement: Select[*tuple[Any, ...]], connection: Connection) -> Sequence[AnyRow]:
+    """Lock the chosen deliveries; what another worker is just taking is skipped, not waited for."""
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(of=_D, skip_locked=True)
+    return connection.execute(statement).all()
+
+
+def queued_of_campaign(
+    connection: Connection, campaign_id: int, destination: str, limit: int
+) -> Sequence[AnyRow]:
+    """The oldest queued rows of a campaign for one destination, with what the checks and the mail need."""
+    statement = _PARCEL.where(
+        _D.campaign_id == campaign_id, _D.destination == destination, _D.status == DeliveryStatus.QUEUED
+    )
+    return _taken(statement.order_by(_D.id).limit(limit), connection)
+
+
+def queued_transactional(connection: Connection, ids: Sequence[int]) -> Sequence[AnyRow]:
+    statement = _PARCEL.where(
+        _D.id.in_(ids), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None)
+    )
+    return _taken(statement.order_by(_D.id), connection)
+
+
+def peek_transactional(connection: Connection, limit: int) -> Sequence[AnyRow]:
+    """(id, publication, destination) of the oldest queued transactional rows; nothing is locked."""
+    return connection.execute(
+        select(_D.id, _D.publication, _D.destination)
+        .where(_D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None))
+        .order_by(_D.id)
+        .limit(limit)
+    ).all()
+
+
+def queued_destinations(connection: Connection, campaign_id: int, known: Sequence[str]) -> list[str]:
+    """Which of the known destinations have queued rows: one probe of the claim's index for each."""
+    found = []
+    for name in known:
+        probe = select(_D.id).where(
+            _D.campaign_id == campaign_id, _D.destination == name, _D.status == DeliveryStatus.QUEUED
+        )
+        if connection.execute(probe.limit(1)).first() is not None:
+            found.append(name)
+    return found
+
+
+def open_lease(connection: Connection, owner: str, now: datetime, expires_at: datetime) -> int:
+    """A new lease; its id is the fencing token."""
+    statement = insert(LeaseRow).values(owner=owner, claimed_at=now, expires_at=expires_at).returning(LeaseRow.id)
+    return int(connection.execute(statement).scalar_one())
+
+
+def take(connection: Connection, lease_id: int, ids: Sequence[int]) -> None:
+    connection.execute(
+        update(_D)
+        .where(_D.id.in_(ids))
+        .values(status=DeliveryStatus.SENDING, reason=Reason.NONE, lease_id=lease_id, claims=_D.claims + 1)
+    )
+
+
+def end(connection: Connection, ids: Sequence[int], status: DeliveryStatus, reason: Reason) -> None:
+    connection.execute(
+        update(_D).where(_D.id.in_(ids)).values(status=status, reason=reason, lease_id=None, next_attempt_at=None)
+    )
+
+
+def held(connection: Connection, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
+    """Those (delivery, lease) pairs that still hold: whose fencing token is still on the row."""
+    statement = select(_D.id, _D.lease_id).where(_D.id.in_([one for one, _ in pairs]), _D.lease_id.is_not(None))
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(of=_D)
+    found = {(row.id, row.lease_id) for row in connection.execute(statement.order_by(_D.id))}
+    return found & set(pairs)
+
+
+_WRITE_OUTCOME = (
+    update(_D)
+    .where(_D.id == bindparam("b_id"))
+    .values(
+        status=bindparam("b_status"), reason=bindparam("b_reason"), lease_id=None, claims=0,
+        attempts=bindparam("b_attempts"), first_attempt_at=bindparam("b_first"), last_attempt_at=bindparam("b_last"),
+        next_attempt_at=bindparam("b_next"), code=bindparam("b_code"), enhanced=bindparam("b_enhanced"),
+        reply=bindparam("b_reply"),
+    )
+    .execution_options(synchronize_session=False)
+)  # fmt: skip
+
+
+def write_outcomes(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Executemany over `b_…` parameters: one prepared statement for the whole set."""
+    connection.execute(_WRITE_OUTCOME, rows)
+
+
+def give_back(connection: Connection, ids: Sequence[int], *, clean: bool) -> None:
+    """To the queue, no attempt counted. `clean`: given back on purpose, so the claim counts against nobody."""
+    values: dict[str, Any] = {"status": DeliveryStatus.QUEUED, "reason": Reason.NONE, "lease_id": None}
+    if clean:
+        values["claims"] = 0
+    connection.execute(update(_D).where(_D.id.in_(ids)).values(values))
+
+
+def add_attempts(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    connection.execute(insert(AttemptRow), rows)
+
+
+def suppress_bounced(connection: Connection, publication: str, delivery_id: int, evidence: str, now: datetime) -> None:
+    """Suppress the address of a delivery whose mailbox is gone; an older reason stays."""
+    chosen = (
+        select(SubscriberRow.address, _D.publication)
+        .join(_D, _D.subscriber_id == SubscriberRow.id)
+        .where(_D.id == delivery_id, _D.publication == publication)
+    )
+    found = connection.execute(chosen).first()
+    if found is None:
+        return
+    row = {
+        "address": found.address, "publication": publication, "reason": SuppressionReason.HARD_BOUNCE,
+        "evidence": evidence, "created_at": now,
+    }  # fmt: skip
+    flavour = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    connection.execute(flavour(SuppressionRow).values(row).on_conflict_do_nothing())
+
+
+def close_leases(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(delete(LeaseRow).where(LeaseRow.id.in_(ids)))
+
+
+def renew_leases(connection: Connection, ids: Sequence[int], now: datetime, expires_at: datetime) -> set[int]:
+    """Move the end of leases that still stand; the ids that were renewed."""
+    statement = (
+        update(LeaseRow).where(LeaseRow.id.in_(ids), LeaseRow.expires_at > now).values(expires_at=expires_at)
+    )
+    return set(connection.execute(statement.returning(LeaseRow.id)).scalars())
+
+
+def leases(connection: Connection) -> Sequence[AnyRow]:
+    """(id, owner, expires_at) of all; there is one for each claim in flight, so they are few."""
+    return connection.execute(select(LeaseRow.id, LeaseRow.owner, LeaseRow.expires_at)).all()
+
+
+def under_lease(connection: Connection, lease_id: int, limit: int) -> Sequence[AnyRow]:
+    statement = _PARCEL.where(_D.lease_id == lease_id).order_by(_D.id).limit(limit)
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(of=_D)
+    return connection.execute(statement).all()
+
+
+def _locked(statement: Select[*tuple[Any, ...]], connection: Connection) -> Sequence[AnyRow]:
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(skip_locked=True)
+    return connection.execute(statement).all()
+
+
+def due_retries(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
+    """(id, slice_id, reason) of deferred rows whose time has come."""
+    statement = select(_D.id, _D.slice_id, _D.reason).where(
+        _D.status == DeliveryStatus.DEFERRED, _D.next_attempt_at <= now
+    )
+    return _locked(statement.order_by(_D.next_attempt_at).limit(limit), connection)
+
+
+def expired_in_queue(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
+    """(id, slice_id, reason) of queued rows whose hard end is past."""
+    statement = select(_D.id, _D.slice_id, _D.reason).where(
+        _D.status == DeliveryStatus.QUEUED, _D.expires_at.is_not(None), _D.expires_at <= now
+    )
+    return _locked(statement.limit(limit), connection)
+
+
+def oldest_deliveries(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
+    """(id, status, created_at) by id: ids are given in order of time, so the walk can stop at the first young one."""
+    return connection.execute(
+        select(_D.id, _D.status, _D.created_at).where(_D.id > after).order_by(_D.id).limit(limit)
+    ).all()
+
+
+def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(ids)))
+    connection.execute(delete(_D).where(_D.id.in_(ids)))
+
+
+def delete_events(connection: Connection, before: datetime, limit: int) -> int:
+    old = select(EventRow.id).where(EventRow.received_at < before).order_by(EventRow.received_at).limit(limit)
+    return connection.execute(delete(EventRow).where(EventRow.id.in_(old))).rowcount
+
+
+def fail_campaign(connection: Connection, campaign_id: int, why: str) -> None:
+    """A campaign whose mail cannot be made stops before its next mail."""
+    going = [str(one) for one in GOING]
+    connection.execute(
+        update(CampaignRow)
+        .where(CampaignRow.id == campaign_id, CampaignRow.status.in_(going))
+        .values(status=CampaignStatus.FAILED, reason=why)
+    )

@@ -1,0 +1,150 @@
+"""The recorder: a thread that writes results to the ledger in sets, and keeps open leases alive."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from worker.delivery import queries
+from worker.delivery.parcels import Lease, Result
+from worker.delivery.record import RecordPolicy, record
+from worker.domain.clock import Clock
+from worker.domain.errors import TemporaryError
+from worker.storage.database import Database
+
+log = structlog.get_logger(__name__)
+
+# A set is one transaction: on SQLite it has to stay near 10 ms (a row costs about 30 µs).
+SET_SIZE = 250
+
+# Results are gathered this long, so that a set is worth its commit.
+GATHER_SECONDS = 0.02
+
+_RETRY_SECONDS = 0.5
+
+
+class Recorder:
+    """Owns the leases of its process from the claim until their last outcome is in the ledger.
+
+    While the database is away, results wait here and in the journal; nothing is sent again for it.
+    """
+
+    def __init__(
+        self, database: Database, policy: RecordPolicy, clock: Clock, lease: timedelta,
+        recorded: Callable[[Sequence[Result]], None],
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._policy = policy
+        self._clock = clock
+        self._lease = lease
+        self._recorded = recorded
+        self._queue: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+        self._leases: dict[int, Lease] = {}
+        self._idle = threading.Condition()
+        self._open = 0
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self._thread.start()
+
+    def expect(self, lease: Lease) -> None:
+        """A claim was made: its results will come."""
+        with self._idle:
+            self._leases[lease.id] = lease
+            self._open += lease.open
+
+    def take(self, result: Result) -> None:
+        """From any thread; never blocks."""
+        self._queue.put(result)
+
+    def wait_idle(self, seconds: float) -> bool:
+        """Whether everything expected is recorded, within `seconds`."""
+        with self._idle:
+            return self._idle.wait_for(lambda: self._open == 0, seconds)
+
+    @property
+    def open(self) -> int:
+        """Deliveries claimed and not recorded."""
+        return self._open
+
+    def stop(self) -> None:
+        """Record what has come in, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    # -- in the recorder's thread
+
+    def _run(self) -> None:
+        renew_at = 0.0
+        running = True
+        while running:
+            results, running = self._gather()
+            if results:
+                self._write(results)
+            if self._clock.ticks() >= renew_at:
+                self._renew()
+                renew_at = self._clock.ticks() + 1.0
+
+    def _gather(self) -> tuple[list[Result], bool]:
+        """Up to a set of results; False once told to stop."""
+        results: list[Result] = []
+        timeout = 1.0
+        while len(results) < SET_SIZE:
+            try:
+                one = self._queue.get(timeout=timeout)
+            except queue.Empty:
+                break
+            if one is None:
+                return results, False
+            results.append(one)
+            timeout = GATHER_SECONDS
+        return results, True
+
+    def _write(self, results: list[Result]) -> None:
+        done = self._settled(results)
+        while True:
+            try:
+                with self._database.write() as connection:
+                    written = record(connection, self._policy, results)
+                    if done:
+                        queries.close_leases(connection, done)
+                break
+            except TemporaryError as error:
+                log.warning("record_waits", error=str(error), results=len(results))
+                threading.Event().wait(_RETRY_SECONDS)
+        with self._idle:
+            for lease_id in done:
+                self._leases.pop(lease_id, None)
+            self._open -= len(results)
+            self._idle.notify_all()
+        self._recorded(written)
+
+    def _settled(self, results: Sequence[Result]) -> list[int]:
+        """The leases whose last outcome is among these."""
+        done = []
+        for result in results:
+            lease = self._leases[result.claimed.lease_id]
+            lease.open -= 1
+            if lease.open == 0:
+                done.append(lease.id)
+        return done
+
+    def _renew(self) -> None:
+        """A conversation may be slow: its lease is moved on once half of it is over."""
+        half = self._lease.total_seconds() / 2
+        ticks, now = self._clock.ticks(), self._clock.now()
+        with self._idle:
+            due = [one for one in self._leases.values() if one.valid_until - ticks < half]
+        if not due:
+            return
+        try:
+            with self._database.write() as connection:
+                kept = queries.renew_leases(connection, [one.id for one in due], now, now + self._lease)
+        except TemporaryError as error:
+            log.warning("renewal_waits", error=str(error), leases=len(due))
+            return
+        for lease in due:
+            if lease.id in kept:
+                lease.valid_until = ticks + self._lease.total_seconds()

@@ -1,0 +1,83 @@
+"""The transactional lane: confirmations and the like, oldest first, each as soon as its limits allow."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from worker.delivery import queries
+from worker.delivery.bulk import LONGEST_WAIT_SECONDS, Waited
+from worker.delivery.limits import Limits
+from worker.delivery.press import Press
+from worker.delivery.queries import AnyRow
+from worker.delivery.throttling import Limiter
+from worker.domain.clock import Clock
+from worker.storage.database import Database
+
+# Rows looked at in one go. Those of a destination that is shut must not hide the others behind them.
+PEEK = 200
+TURN_SECONDS = 3.0
+
+
+class Transactional:
+    """One process's share of the lane."""
+
+    def __init__(
+        self, database: Database, clock: Clock, press: Press, limiter: Limiter, limits: Limits, waited: Waited
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._press = press
+        self._limiter = limiter
+        self._limits = limits
+        self._waited = waited
+
+    def run(self) -> int:
+        """Send what is queued until nothing is left that may go now; how many were handed over."""
+        until = self._clock.ticks() + TURN_SECONDS
+        sent = 0
+        while self._clock.ticks() < until:
+            rows = self._peek()
+            if not rows:
+                break
+            handed, wait = self._round(rows)
+            sent += handed
+            if wait > LONGEST_WAIT_SECONDS:
+                break
+            if handed == 0:
+                self._press.wait(max(wait, 0.01))
+        return sent
+
+    def _peek(self) -> Sequence[AnyRow]:
+        with self._database.read() as connection:
+            return queries.peek_transactional(connection, PEEK)
+
+    def _round(self, rows: Sequence[AnyRow]) -> tuple[int, float]:
+        """One claim for each publication and destination; the shortest wait where none could be made."""
+        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for row in rows:
+            groups[(row.publication, row.destination)].append(row.id)
+        handed = 0
+        waits = []
+        for (publication, destination), ids in groups.items():
+            if self._press.room() <= 0:
+                waits.append(self._press.hop_wait() or 0.02)
+                break
+            taken, wait = self._claim(publication, destination, ids[: self._press.room()])
+            handed += taken
+            waits.append(wait)
+        return handed, min(waits)
+
+    def _claim(self, publication: str, destination: str, ids: Sequence[int]) -> tuple[int, float]:
+        limits = self._limits.of(publication, destination)
+        grant = self._limiter.take(limits, len(ids), urgent=True)
+        if grant.tokens == 0:
+            self._waited(grant.blocked_by, grant.wait)
+            return 0, grant.wait
+        claim = self._press.claimer.transactional(ids[: grant.tokens])
+        taken = len(claim.claimed) if claim else 0
+        if taken < grant.tokens:
+            self._limiter.give_back(limits, grant.tokens - taken)
+        if claim is not None:
+            self._press.send(claim)
+        return taken, 0.0

@@ -1,0 +1,76 @@
+"""Thin tasks: ids in, a service called. One `Station` a process, made after the fork."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import shared_task
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+
+from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
+from worker.bootstrap import Station, build
+from worker.logs import configure_logging
+from worker.settings import load_settings
+
+_station: Station | None = None
+
+
+def station() -> Station:
+    """This process's parts. Made at the first task, so that nothing is opened before the fork."""
+    global _station
+    if _station is None:
+        system = build(load_settings(os.environ), os.environ, CeleryDoorbell(app))
+        _station = Station(system)
+    return _station
+
+
+@setup_logging.connect
+def _logging(**_: Any) -> None:
+    """Connected, so that Celery leaves the loggers alone."""
+    settings = load_settings(os.environ)
+    configure_logging(settings.log_format, settings.log_level)
+
+
+@worker_process_init.connect
+def _forked(**_: Any) -> None:
+    """A child never uses what its parent may have opened."""
+    global _station
+    _station = None
+
+
+@worker_process_shutdown.connect
+def _leaving(**_: Any) -> None:
+    """Finish or give back what is claimed."""
+    if _station is not None:
+        _station.close()
+
+
+@shared_task(name=DELIVER)
+def deliver_transactional(delivery_id: int) -> None:
+    station().transactional.run()
+
+
+@shared_task(name=PLAN)
+def plan_campaign(campaign_id: int) -> None:
+    station().system.planner.run(campaign_id)
+
+
+@shared_task(name=CHUNK)
+def send_chunk(slot: int, number: int, campaign_id: int) -> None:
+    station().chain.run(slot, number, campaign_id)
+
+
+@shared_task(name=TIDY)
+def tidy_campaign(campaign_id: int) -> None:
+    station().system.control.tidy(campaign_id)
+
+
+@shared_task(name=SWEEP)
+def sweep() -> None:
+    station().sweep.run()
+
+
+@shared_task(name=RETENTION)
+def retention() -> None:
+    station().system.due.retention()
