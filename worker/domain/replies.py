@@ -59,6 +59,7 @@ class Judgement:
 
 
 ACCEPTED = Judgement(Outcome.ACCEPTED, Reason.NONE)
+_AT_THE_DOOR = Judgement(Outcome.UNREACHABLE, Reason.CONNECTION_FAILED)
 _TEMPORARY = Judgement(Outcome.TEMPORARY, Reason.TEMPORARY_REPLY)
 _THROTTLED = Judgement(Outcome.TEMPORARY, Reason.THROTTLED)
 _BAD_ADDRESS = Judgement(Outcome.RECIPIENT, Reason.BAD_ADDRESS, suppress=True)
@@ -66,11 +67,13 @@ _BAD_ADDRESS = Judgement(Outcome.RECIPIENT, Reason.BAD_ADDRESS, suppress=True)
 _REFUSED_ADDRESS = Judgement(Outcome.RECIPIENT, Reason.BAD_ADDRESS)
 _FULL = Judgement(Outcome.RECIPIENT, Reason.MAILBOX_FULL)
 _OUR_FAULT = Judgement(Outcome.FAULT, Reason.OUR_FAULT)
+# RFC 6531 §3.5; the transport answers so itself where the next hop offers no SMTPUTF8
+_NO_SMTPUTF8 = Judgement(Outcome.FAULT, Reason.SMTPUTF8_UNAVAILABLE)
 
 # RFC 3463 §3.2: 5.1.0-5.1.6, 5.1.9 and 5.1.10 (RFC 7505) are about the destination; .7 and .8 are the sender's.
-_ABOUT_THE_ADDRESS = frozenset({"5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.4", "5.1.5", "5.1.6", "5.1.9", "5.1.10", "5.2.1"})
-# 5.1.0, 5.1.4, 5.1.5 do not say that the mailbox is gone.
 _ADDRESS_GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+# These do not say that the mailbox is gone.
+_ADDRESS_REFUSED = frozenset({"5.1.0", "5.1.4", "5.1.5", "5.1.9"})
 
 # RFC 5321 §4.2.3 where a server gives no enhanced code; only trusted in the answer to RCPT TO.
 _ADDRESS_CODES = frozenset({550, 551, 553, 556})
@@ -85,6 +88,9 @@ def judge(reply: Reply, stage: Stage) -> Judgement:
     Nothing is suppressed for a sender's fault: 5.7.x, 5.6.x, 5.5.x and 5.3.4 are about us
     (RFC 3463 §3.4, §3.6-3.8); 5.2.2 is a mailbox full today.
     """
+    if stage is Stage.CONNECT:
+        # A refusal at the door is the hop's, whatever its code: no address and no content was looked at.
+        return _AT_THE_DOOR
     if 200 <= reply.code < 400:
         return ACCEPTED
     if reply.code < 500:
@@ -109,10 +115,12 @@ def _judge_temporary(reply: Reply) -> Judgement:
 def _judge_enhanced(reply: Reply, stage: Stage) -> Judgement:
     if reply.enhanced == "5.2.2":
         return _FULL
+    if reply.enhanced == "5.6.7":
+        return _NO_SMTPUTF8
     if reply.enhanced in _ADDRESS_GONE:
         # After the body it may be about the content's own addresses; the mailbox was accepted at RCPT.
         return _BAD_ADDRESS if stage is Stage.RCPT or reply.enhanced == "5.1.1" else _REFUSED_ADDRESS
-    if reply.enhanced in _ABOUT_THE_ADDRESS or reply.enhanced.startswith(("5.2.", "5.4.")):
+    if reply.enhanced in _ADDRESS_REFUSED or reply.enhanced.startswith(("5.2.", "5.4.")):
         return _REFUSED_ADDRESS
     if stage is Stage.RCPT and reply.enhanced == "5.0.0" and reply.code in _ADDRESS_CODES:
         return _BAD_ADDRESS

@@ -1,0 +1,1 @@
+"""What carries messages out. Nothing but a transport knows a wire."""

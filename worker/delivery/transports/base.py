@@ -1,0 +1,77 @@
+"""The face of a transport: open a connection, send one envelope at a time, learn what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from worker.domain.delivery import Reason
+from worker.domain.errors import TemporaryError
+from worker.domain.message import Envelope
+from worker.domain.replies import Judgement, Outcome, Reply, Stage, judge
+
+_UNREACHABLE = Judgement(Outcome.UNREACHABLE, Reason.CONNECTION_FAILED)
+_UNKNOWN = Judgement(Outcome.UNKNOWN, Reason.UNKNOWN_OUTCOME)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What became of one envelope.
+
+    `stage` is where it ended; `reply` the reply that decided, None where the line was cut, a deadline passed
+    or the answer made no sense, which `detail` then says. `stage` CONNECT without a reply: nothing of this
+    envelope was written, the same row may go over another connection at once. `duration` is in seconds.
+    """
+
+    stage: Stage
+    reply: Reply | None
+    detail: str
+    duration: float
+
+    @property
+    def judgement(self) -> Judgement:
+        """What it means for the delivery; unknown only where the body may have been taken."""
+        if self.reply is not None:
+            return judge(self.reply, self.stage)
+        return _UNKNOWN if self.stage is Stage.BODY else _UNREACHABLE
+
+
+class HopUnavailable(TemporaryError):
+    """Nothing could be offered to the next hop. `configuration`: a bad login, or TLS refused or untrusted."""
+
+    def __init__(self, detail: str, *, reply: Reply | None = None, configuration: bool = False) -> None:
+        self.detail = detail
+        self.reply = reply
+        self.configuration = configuration
+        super().__init__(detail if reply is None else f"{detail}: {reply}")
+
+
+class Connection(Protocol):
+    """One conversation partner, one envelope at a time."""
+
+    @property
+    def usable(self) -> bool:
+        """False after 421, a cut, a deadline, a close by the other side, or at the message limit."""
+
+    async def send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> Exchange:
+        """Hand over one message; never raises for what the server does.
+
+        `message` has CRLF line ends and is not dot-stuffed. `before_body` is called right before the first
+        byte of the body is written: from then on the outcome may be unknown. What it raises is passed on,
+        and closes the connection, as a cancellation does.
+        """
+
+    async def close(self) -> None:
+        """Say goodbye, within a short deadline; never raises."""
+
+
+class Transport(Protocol):
+    """Where connections come from."""
+
+    @property
+    def name(self) -> str:
+        """Short and stable: limits and attempts are kept by it."""
+
+    async def open(self) -> Connection:
+        """A connection ready for its first envelope. Raises `HopUnavailable`."""

@@ -1,0 +1,69 @@
+"""The SMTP transport: an asyncio client of our own, since this is the path that every mail takes."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+
+from worker.delivery.transports.base import HopUnavailable
+from worker.delivery.transports.conversation import SmtpConnection
+from worker.delivery.transports.hello import introduce, tls_failure
+from worker.delivery.transports.relay import Relay, Tls, read_relay
+from worker.delivery.transports.wire import Wire
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpTransport:
+    """A relay, ready to be connected to. `timeout` is in seconds and holds for each reply after the login."""
+
+    relay: Relay
+    timeout: float
+    messages_per_connection: int
+    name: str = "smtp"
+
+    async def open(self) -> SmtpConnection:
+        """See `Transport.open`."""
+        wire = await self._connect()
+        try:
+            offers = await introduce(wire, self.relay)
+        except BaseException:
+            wire.cut("given up")
+            raise
+        return SmtpConnection(wire, offers, timeout=self.timeout, limit=self.messages_per_connection)
+
+    async def _connect(self) -> Wire:
+        loop = asyncio.get_running_loop()
+        relay = self.relay
+        implicit = relay.tls is Tls.TLS
+        try:
+            async with asyncio.timeout(relay.connect_timeout):
+                _, wire = await loop.create_connection(
+                    lambda: Wire(loop), relay.host, relay.port, ssl=relay.context if implicit else None,
+                    server_hostname=relay.host if implicit else None,
+                )
+        except TimeoutError:
+            raise HopUnavailable(f"timeout after {relay.connect_timeout:g} s connecting to {relay}") from None
+        except ssl.SSLError as error:
+            raise tls_failure(error) from None
+        except OSError as error:
+            raise HopUnavailable(f"no connection to {relay}: {error.strerror or error}") from None
+        return wire
+
+
+def smtp_transport(
+    url: str,
+    *,
+    helo: str,
+    connect_timeout: float,
+    timeout: float,
+    messages_per_connection: int,
+    verify: bool,
+    ca_file: str,
+) -> SmtpTransport:
+    """From `PRESSRUN_SMTP_URL` and its neighbours; `helo` empty is this host's name, `ca_file` empty is none.
+
+    Raises `ConfigurationError` naming the key, what was found (never the password) and what is allowed.
+    """
+    relay = read_relay(url, helo=helo, connect_timeout=connect_timeout, verify=verify, ca_file=ca_file)
+    return SmtpTransport(relay, timeout, messages_per_connection)
