@@ -95,8 +95,9 @@ class Courier:
         self._jobs.extend(jobs)
         for _ in range(min(len(jobs), len(self._idle))):
             self._wake(self._idle.pop())
-        missing = min(len(self._jobs), self._limit) - len(self._carriers)
-        for _ in range(missing):
+        # Where the hop takes no more connections, those it took carry on by themselves.
+        limit = self._limit if self.hop.may_open() else min(self._limit, max(1, self.hop.connections))
+        for _ in range(min(len(self._jobs), limit) - len(self._carriers)):
             carrier = self._loop.create_task(self._carry())
             self._carriers.add(carrier)
             carrier.add_done_callback(self._carriers.discard)
@@ -124,6 +125,8 @@ class Courier:
         try:
             while (job := await self._next_job()) is not None:
                 connection = await self._handle(job, connection)
+                if connection is None and self.hop.connections:
+                    return
         finally:
             await self._drop(connection)
 
@@ -160,17 +163,25 @@ class Courier:
 
     async def _open(self, job: Job) -> Connection | None:
         """A new connection, or None after the job was dealt with: the hop is down, or full."""
-        if not self.hop.may_open():
+        refusal = None
+        if self.hop.may_open():
+            try:
+                return await self.hop.open(self._transport.open())
+            except HopUnavailable as error:
+                refusal = Exchange(Stage.CONNECT, error.reply, error.detail, 0.0)
+        if self.hop.connections:
+            self._pass_on(job)
+        elif refusal is not None:
+            self._finished(job, refusal)
+        else:
             self._give_back(job)
-            return None
-        try:
-            return await self.hop.open(self._transport.open())
-        except HopUnavailable as error:
-            if self.hop.connections:
-                self._give_back(job)
-            else:
-                self._finished(job, Exchange(Stage.CONNECT, error.reply, error.detail, 0.0))
-            return None
+        return None
+
+    def _pass_on(self, job: Job) -> None:
+        """To a connection that the hop did take."""
+        self._jobs.appendleft(job)
+        if self._idle:
+            self._wake(self._idle.pop())
 
     async def _converse(self, job: Job, connection: Connection) -> Exchange | None:
         """The exchange, or None after the job was dealt with: too late by now, or no mail can be made of it."""

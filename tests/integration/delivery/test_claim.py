@@ -1,0 +1,124 @@
+"""Claims: a fencing token over rows that may go; what must not go ends with its reason."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from threading import Barrier, Thread
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from tests.ledger import assert_counters_agree, seed_campaign, statuses
+from worker.delivery.claim import MAX_CLAIMS, Claimer
+from worker.domain.audience import SubscriptionStatus
+from worker.domain.campaign import CampaignStatus
+from worker.domain.clock import FakeClock
+from worker.storage.database import Database
+from worker.storage.models import CampaignRow, DeliveryRow, LeaseRow, SubscriberRow, SubscriptionRow, SuppressionRow
+
+
+@pytest.fixture
+def claimer(database: Database, clock: FakeClock) -> Claimer:
+    return Claimer(database, clock, "here:1.journal", timedelta(seconds=30))
+
+
+def test_takes_the_oldest_rows_under_one_lease(database: Database, clock: FakeClock, claimer: Claimer) -> None:
+    seeded = seed_campaign(database, clock.now(), 5)
+    claim = claimer.campaign(seeded.campaign_id, "", 3)
+    assert claim is not None
+    assert [one.id for one in claim.claimed] == list(seeded.deliveries[:3])
+    assert claim.lease.open == 3
+    assert claim.claimed[0].address == "reader0.post-1@example.com"
+    assert statuses(database) == {"sending": 3, "queued": 2}
+    with database.read() as connection:
+        lease = connection.execute(select(LeaseRow)).one()
+        held = connection.execute(select(DeliveryRow.lease_id).where(DeliveryRow.status == "sending")).scalars().all()
+    assert set(held) == {lease.id} == {claim.lease.id}
+    assert lease.expires_at == clock.now() + timedelta(seconds=30)
+    assert_counters_agree(database)
+
+
+def test_two_at_once_never_take_the_same_row(database: Database, clock: FakeClock) -> None:
+    seeded = seed_campaign(database, clock.now(), 60)
+    taken: list[int] = []
+    start = Barrier(3)
+
+    def work(name: str) -> None:
+        mine = Claimer(database, clock, name, timedelta(seconds=30))
+        start.wait()
+        while (claim := mine.campaign(seeded.campaign_id, "", 7)) is not None:
+            taken.extend(one.id for one in claim.claimed)
+
+    threads = [Thread(target=work, args=(f"here:{n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(seeded.deliveries)
+    assert_counters_agree(database)
+
+
+@pytest.mark.parametrize("status", [one for one in CampaignStatus if one not in ("planning", "sending")])
+def test_a_campaign_that_is_not_going_gives_nothing(
+    database: Database, clock: FakeClock, claimer: Claimer, status: CampaignStatus
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 2, status=status)
+    assert claimer.campaign(seeded.campaign_id, "", 10) is None
+    assert statuses(database) == {"queued": 2}
+
+
+def test_what_must_not_go_ends_with_its_reason(database: Database, clock: FakeClock, claimer: Claimer) -> None:
+    seeded = seed_campaign(database, clock.now(), 6)
+    left, suppressed, erased, late, deadly, good = seeded.deliveries
+    with database.write() as connection:
+        connection.execute(
+            update(SubscriptionRow).where(SubscriptionRow.id == seeded.subscriptions[0])
+            .values(status=SubscriptionStatus.UNSUBSCRIBED)
+        )  # fmt: skip
+        connection.execute(
+            insert(SuppressionRow).values(address="reader1.post-1@example.com", publication="*", reason="operator",
+                                          created_at=clock.now())
+        )  # fmt: skip
+        connection.execute(
+            update(SubscriberRow).where(SubscriberRow.id == seeded.subscribers[2]).values(erased_at=clock.now())
+        )
+        connection.execute(update(DeliveryRow).where(DeliveryRow.id == late).values(expires_at=clock.now()))
+        connection.execute(update(DeliveryRow).where(DeliveryRow.id == deadly).values(claims=MAX_CLAIMS))
+    claim = claimer.campaign(seeded.campaign_id, "", 10)
+    assert claim is not None
+    assert [one.id for one in claim.claimed] == [good]
+    assert claim.ended == 5
+    with database.read() as connection:
+        rows = connection.execute(select(DeliveryRow.id, DeliveryRow.status, DeliveryRow.reason))
+        ended = {row.id: (row.status, row.reason) for row in rows}
+    assert ended == {
+        left: ("suppressed", "unsubscribed"),
+        suppressed: ("suppressed", "suppressed_address"),
+        erased: ("cancelled", "erased"),
+        late: ("expired", "expired"),
+        deadly: ("failed", "our_fault"),
+        good: ("sending", ""),
+    }
+    assert_counters_agree(database)
+
+
+def test_another_publications_suppression_does_not_count(
+    database: Database, clock: FakeClock, claimer: Claimer
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 1)
+    with database.write() as connection:
+        connection.execute(
+            insert(SuppressionRow).values(address="reader0.post-1@example.com", publication="weekly",
+                                          reason="hard_bounce", created_at=clock.now())
+        )  # fmt: skip
+    claim = claimer.campaign(seeded.campaign_id, "", 10)
+    assert claim is not None
+    assert len(claim.claimed) == 1
+
+
+def test_a_pause_stops_the_next_claim(database: Database, clock: FakeClock, claimer: Claimer) -> None:
+    seeded = seed_campaign(database, clock.now(), 2)
+    assert claimer.campaign(seeded.campaign_id, "", 1) is not None
+    with database.write() as connection:
+        connection.execute(update(CampaignRow).values(status=CampaignStatus.PAUSED))
+    assert claimer.campaign(seeded.campaign_id, "", 1) is None

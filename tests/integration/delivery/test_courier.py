@@ -1,0 +1,184 @@
+"""The courier against a real SMTP server: leases, journals, silent servers, a hop that is down."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.servers import free_port
+from tests.smtpd import Rule, SmtpServer
+from worker.delivery.courier import Courier, Job
+from worker.delivery.journal import Journal, read_journal
+from worker.delivery.parcels import Claimed, Lease, Result
+from worker.delivery.transports.smtp import smtp_transport
+from worker.domain.clock import SystemClock
+from worker.domain.delivery import Kind
+from worker.domain.errors import PermanentError
+from worker.domain.message import Envelope
+from worker.domain.replies import Outcome, Stage
+
+
+class PlainMail:
+    """A mail without a template."""
+
+    def compose(self, claimed: Claimed) -> tuple[Envelope, bytes]:
+        if claimed.name == "broken":
+            raise PermanentError("cannot be made")
+        message = f"Message-ID: <{claimed.id}@daily.example>\r\nSubject: hi\r\n\r\nbody\r\n".encode()
+        return Envelope("b@daily.example", claimed.address), message
+
+
+def claimed(number: int, name: str = "") -> Claimed:
+    return Claimed(
+        id=number, lease_id=1, publication="daily", kind=Kind.NEW_POST, campaign_id=1, slice_id=1, subscription_id=1,
+        generation=0, list_slug="posts", address=f"r{number}@example.com", name=name, locale="",
+        created_at=datetime.now(UTC), attempts=0, first_attempt_at=None, expires_at=None,
+    )  # fmt: skip
+
+
+class Inbox:
+    """Results as they are handed out."""
+
+    def __init__(self) -> None:
+        self.results: list[Result] = []
+        self._changed = threading.Condition()
+
+    def take(self, result: Result) -> None:
+        with self._changed:
+            self.results.append(result)
+            self._changed.notify_all()
+
+    def wait_for(self, n: int, seconds: float = 20) -> list[Result]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.results) >= n, seconds), self.results
+            return list(self.results)
+
+
+@contextmanager
+def courier(
+    port: int, inbox: Inbox, folder: Path, connections: int = 3, timeout: float = 5.0
+) -> Iterator[tuple[Courier, Journal]]:
+    transport = smtp_transport(
+        f"smtp://127.0.0.1:{port}", helo="test", connect_timeout=timeout, timeout=timeout,
+        messages_per_connection=100, verify=True, ca_file="",
+    )  # fmt: skip
+    journal = Journal(folder)
+    one = Courier(transport, journal, SystemClock(), connections, inbox.take)
+    try:
+        yield one, journal
+    finally:
+        one.stop(1.0)
+        journal.close()
+
+
+def jobs(*rows: Claimed, start_within: float = 30.0, valid: float = 30.0) -> list[Job]:
+    now = SystemClock().ticks()
+    lease = Lease(1, now + start_within, now + valid, len(rows))
+    return [Job(row, lease, PlainMail()) for row in rows]
+
+
+@pytest.fixture
+def inbox() -> Inbox:
+    return Inbox()
+
+
+def test_sends_all_over_no_more_connections_than_allowed(inbox: Inbox, tmp_path: Path) -> None:
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path) as (one, journal):
+        one.submit(jobs(*map(claimed, range(1, 51))))
+        results = inbox.wait_for(50)
+        entries = read_journal(journal.path)
+    assert {one.exchange.judgement.outcome for one in results if one.exchange} == {Outcome.ACCEPTED}
+    assert len({message.connection for message in server.messages}) <= 3
+    assert sorted(message.rcpt for message in server.messages) == sorted(f"r{n}@example.com" for n in range(1, 51))
+    assert {key for key, entry in entries.items() if entry.exchange} == {(n, 1) for n in range(1, 51)}
+
+
+@pytest.mark.parametrize("clocks", [{"start_within": -0.1}, {"valid": -0.1}], ids=["too late to start", "lease over"])
+def test_a_job_past_its_time_is_given_back_unsent(
+    inbox: Inbox, tmp_path: Path, clocks: dict[str, float]
+) -> None:
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path) as (one, _):
+        one.submit(jobs(claimed(1), **clocks))
+        (result,) = inbox.wait_for(1)
+    assert result.exchange is None
+    assert server.messages == []
+
+
+def test_a_silent_server_holds_one_row_for_each_connection_and_the_rest_go_back(inbox: Inbox, tmp_path: Path) -> None:
+    with (
+        SmtpServer([Rule("mail", silent=True)]) as server,
+        courier(server.port, inbox, tmp_path, connections=2, timeout=2.0) as (one, _),
+    ):
+        one.submit(jobs(*map(claimed, range(1, 7)), start_within=0.3))
+        results = inbox.wait_for(6)
+    back = [result for result in results if result.exchange is None]
+    tried = [result.exchange for result in results if result.exchange is not None]
+    assert len(back) == 4
+    assert {exchange.judgement.outcome for exchange in tried} == {Outcome.UNREACHABLE}
+    assert all("timeout" in exchange.detail for exchange in tried)
+
+
+def test_a_cut_after_the_final_dot_is_unknown_and_journalled(inbox: Inbox, tmp_path: Path) -> None:
+    with (
+        SmtpServer([Rule("dot", cut=True, accept=True, nth=1)]) as server,
+        courier(server.port, inbox, tmp_path) as (one, journal),
+    ):
+        one.submit(jobs(claimed(1)))
+        (result,) = inbox.wait_for(1)
+        entry = read_journal(journal.path)[(1, 1)]
+    assert result.exchange is not None
+    assert result.exchange.judgement.outcome is Outcome.UNKNOWN
+    assert entry.exchange == result.exchange
+    assert len(server.messages) == 1
+
+
+def test_a_hop_that_is_down_is_tried_by_few_and_left_alone(
+    inbox: Inbox, tmp_path: Path
+) -> None:
+    with courier(free_port(), inbox, tmp_path) as (one, _):
+        one.submit(jobs(*map(claimed, range(1, 31))))
+        results = inbox.wait_for(30)
+        assert one.hop.wait() > 0
+        assert "refused" in one.hop.why
+    tried = [result.exchange for result in results if result.exchange is not None]
+    assert 1 <= len(tried) <= 3
+    assert {(exchange.stage, exchange.judgement.outcome) for exchange in tried} == {
+        (Stage.CONNECT, Outcome.UNREACHABLE)
+    }
+
+
+def test_a_refusal_of_more_connections_is_no_outage(inbox: Inbox, tmp_path: Path) -> None:
+    # the first connection is welcome and slow, the others are turned away at the door
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path) as (one, _):
+        one.submit(jobs(claimed(1)))
+        inbox.wait_for(1)
+        server.add(Rule("connect", reply="421 4.7.0 too many connections"))
+        one.submit(jobs(*map(claimed, range(2, 12))))
+        results = inbox.wait_for(11)
+    outcomes = [result.exchange.judgement.outcome for result in results if result.exchange is not None]
+    assert set(outcomes) == {Outcome.ACCEPTED}
+    assert len(outcomes) >= 9
+
+
+def test_a_mail_that_cannot_be_made_does_not_cost_the_connection(inbox: Inbox, tmp_path: Path) -> None:
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path, connections=1) as (one, _):
+        one.submit(jobs(claimed(1, "broken"), claimed(2)))
+        first, second = inbox.wait_for(2)
+    assert (first.fault, first.exchange) == ("cannot be made", None)
+    assert second.exchange is not None
+    assert [message.rcpt for message in server.messages] == ["r2@example.com"]
+
+
+def test_stopping_finishes_what_is_open_and_gives_back_the_rest(inbox: Inbox, tmp_path: Path) -> None:
+    with SmtpServer([Rule("dot", delay=0.4)]) as server:
+        with courier(server.port, inbox, tmp_path, connections=1) as (one, _):
+            one.submit(jobs(*map(claimed, range(1, 5))))
+            server.wait_for(lambda one: one.open_conversations >= 1)
+        results = inbox.wait_for(4)
+    assert [result.exchange is not None for result in sorted(results, key=lambda r: r.claimed.id)].count(True) >= 1
+    assert len(server.messages) == sum(result.exchange is not None for result in results)

@@ -1,0 +1,132 @@
+"""Taking over what a dead or stopped owner left (promises 3 and 4)."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from tests.ledger import Seeded, assert_counters_agree, seed_campaign, statuses
+from worker.delivery.claim import MAX_CLAIMS, Claim, Claimer
+from worker.delivery.journal import Journal, host_id, read_journal
+from worker.delivery.record import RecordPolicy
+from worker.delivery.recover import Recovery
+from worker.delivery.transports.base import Exchange
+from worker.domain.clock import FakeClock
+from worker.domain.replies import Reply, Stage
+from worker.domain.retry import RetryPolicy
+from worker.storage.database import Database
+from worker.storage.models import AttemptRow, DeliveryRow, LeaseRow
+
+POLICY = RecordPolicy(RetryPolicy(), "retry", "retry", lambda _low, high: high)
+ACCEPTED = Exchange(Stage.BODY, Reply(250, "2.0.0", "queued"), "", 0.1)
+
+
+def recovery(database: Database, clock: FakeClock, folder: Path) -> Recovery:
+    return Recovery(database, clock, POLICY, folder)
+
+
+def take(database: Database, clock: FakeClock, seeded: Seeded, owner: str, limit: int = 10) -> Claim:
+    claim = Claimer(database, clock, owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", limit)
+    assert claim is not None
+    return claim
+
+
+def die(journal: Journal) -> None:
+    """What the kernel does at a SIGKILL: the lock goes, the file stays."""
+    os.close(journal._fd)
+
+
+def test_a_dead_owners_journal_decides(database: Database, clock: FakeClock, tmp_path: Path) -> None:
+    seeded = seed_campaign(database, clock.now(), 3)
+    journal = Journal(tmp_path)
+    claim = take(database, clock, seeded, journal.owner)
+    answered, open_, untouched = claim.claimed
+    journal.body_begins(answered)
+    journal.outcome(answered, clock.now(), ACCEPTED)
+    journal.body_begins(open_)
+    die(journal)
+    assert recovery(database, clock, tmp_path).run() == 1
+    with database.read() as connection:
+        rows = connection.execute(select(DeliveryRow.id, DeliveryRow.status, DeliveryRow.reason, DeliveryRow.claims))
+        found = {row.id: (row.status, row.reason, row.claims) for row in rows}
+        attempts = connection.execute(select(AttemptRow.delivery_id, AttemptRow.outcome)).all()
+        leases = connection.execute(select(LeaseRow)).all()
+    assert found == {
+        answered.id: ("sent", "", 0),
+        open_.id: ("deferred", "unknown_outcome", 0),
+        untouched.id: ("queued", "", 1),
+    }
+    assert [tuple(one) for one in attempts] == [(open_.id, "unknown")]
+    assert leases == []
+    assert not journal.path.exists()
+    assert_counters_agree(database)
+
+
+def test_a_living_owner_keeps_its_lease_until_it_expires(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 2)
+    journal = Journal(tmp_path)
+    claim = take(database, clock, seeded, journal.owner)
+    journal.body_begins(claim.claimed[0])
+    journal.outcome(claim.claimed[0], clock.now(), ACCEPTED)
+    assert recovery(database, clock, tmp_path).run() == 0
+    assert statuses(database) == {"sending": 2}
+    clock.advance(seconds=31)
+    assert recovery(database, clock, tmp_path).run() == 1
+    assert statuses(database) == {"sent": 1, "queued": 1}
+    assert journal.path.exists()
+    journal.close()
+
+
+def test_another_hosts_lease_waits_for_its_end(database: Database, clock: FakeClock, tmp_path: Path) -> None:
+    seeded = seed_campaign(database, clock.now(), 1)
+    take(database, clock, seeded, "elsewhere:1-aa.journal")
+    assert recovery(database, clock, tmp_path).run() == 0
+    clock.advance(seconds=31)
+    assert recovery(database, clock, tmp_path).run() == 1
+    assert statuses(database) == {"queued": 1}
+
+
+def test_a_journal_that_is_gone_means_a_dead_owner(database: Database, clock: FakeClock, tmp_path: Path) -> None:
+    seeded = seed_campaign(database, clock.now(), 1)
+    take(database, clock, seeded, f"{host_id(tmp_path)}:gone.journal")
+    assert recovery(database, clock, tmp_path).run() == 1
+    assert statuses(database) == {"queued": 1}
+
+
+def test_many_rows_are_taken_over_in_sets(database: Database, clock: FakeClock, tmp_path: Path) -> None:
+    seeded = seed_campaign(database, clock.now(), 600)
+    journal = Journal(tmp_path)
+    claim = take(database, clock, seeded, journal.owner, 600)
+    for one in claim.claimed[:300]:
+        journal.body_begins(one)
+        journal.outcome(one, clock.now(), ACCEPTED)
+    die(journal)
+    recovery(database, clock, tmp_path).run()
+    assert statuses(database) == {"sent": 300, "queued": 300}
+    assert_counters_agree(database)
+
+
+def test_a_mail_that_kills_its_worker_is_stopped(database: Database, clock: FakeClock, tmp_path: Path) -> None:
+    seeded = seed_campaign(database, clock.now(), 1)
+    for _ in range(MAX_CLAIMS):
+        journal = Journal(tmp_path)
+        take(database, clock, seeded, journal.owner)
+        die(journal)
+        recovery(database, clock, tmp_path).run()
+    claim = Claimer(database, clock, "x:y", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 1)
+    assert claim is not None
+    assert claim.claimed == ()
+    assert statuses(database) == {"failed": 1}
+
+
+def test_a_line_cut_short_by_the_kill_is_passed_over(clock: FakeClock, tmp_path: Path) -> None:
+    path = tmp_path / "1.journal"
+    path.write_bytes(b'["B",1,2]\n["R",1,2,"2025-02-09T14:00:00+00:00","body",250,"","ok","",0.5]\n["B",3,2]\n["R",3,')
+    entries = read_journal(path)
+    assert entries[(1, 2)].exchange == Exchange(Stage.BODY, Reply(250, "", "ok"), "", 0.5)
+    assert entries[(3, 2)].exchange is None
