@@ -13,6 +13,7 @@ from worker.audience.signup import SignUpRules
 from worker.campaigns.control import Control
 from worker.campaigns.opening import CampaignRules
 from worker.campaigns.planning import Planner
+from worker.campaigns.turns import Slots
 from worker.delivery.composing import Composer, Links
 from worker.delivery.due import Due
 from worker.delivery.limits import Limits
@@ -22,6 +23,7 @@ from worker.delivery.throttling import Limit, Limiter, RedisLimiter, Shaping
 from worker.delivery.transports.base import Transport
 from worker.delivery.transports.smtp import smtp_transport
 from worker.domain.clock import Clock, SystemClock
+from worker.domain.delivery import Kind
 from worker.domain.doorbell import Doorbell
 from worker.domain.publication import Publication
 from worker.domain.retry import RetryPolicy
@@ -106,16 +108,20 @@ class System:
 
     @cached_property
     def control(self) -> Control:
-        return Control(self.database, self.clock, self.doorbell)
+        return Control(self.database, self.clock, self.doorbell, self.slots)
+
+    @cached_property
+    def slots(self) -> Slots:
+        return Slots(self.database, self.clock, self.doorbell, self.settings.slots)
 
     @cached_property
     def planner(self) -> Planner:
         groups = [(one.name, one.domains) for one in self.shaping.groups]
-        return Planner(self.database, self.clock, self.doorbell, self.publications, groups, self._compile_check)
+        return Planner(
+            self.database, self.clock, self.doorbell, self.publications, groups, self._compile_check, self.slots
+        )
 
     def _compile_check(self, publication: Publication, post: Mapping[str, object], list_slug: str) -> None:
-        from worker.domain.delivery import Kind
-
         self.compiler.compile(publication, Kind.NEW_POST, post_context(publication, post, list_slug=list_slug))
 
     # -- delivery

@@ -9,9 +9,10 @@ from celery import shared_task
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
 from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
-from worker.bootstrap import Station, build
+from worker.bootstrap import build
 from worker.logs import configure_logging
 from worker.settings import load_settings
+from worker.station import Station
 
 _station: Station | None = None
 

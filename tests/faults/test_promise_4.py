@@ -1,0 +1,87 @@
+"""Promise 4: SIGKILL of any process at any moment loses no mail, and doubles at most the open conversations."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable
+from email import message_from_bytes
+
+import psutil
+
+from tests.ledger import assert_counters_agree
+from tests.running import Running, post_event, wait_until
+from tests.smtpd import Options, Received, SmtpServer
+
+READERS = 5000
+
+
+def test_all_bulk_processes_killed_in_the_middle(system: Callable[..., Running]) -> None:
+    """Every mail arrives; at most as many twice as conversations were open; each double is the same message."""
+    with SmtpServer(options=Options(latency=0.002)) as server:
+        running = system(server.url, PRESSRUN_RETRY_BASE_SECONDS="1", PRESSRUN_SMTP_CONNECTIONS="10")
+        running.import_readers(READERS)
+        running.emit(post_event())
+        server.wait_for(lambda one: len(one.messages) > READERS // 4, 90)
+        running.kill("bulk")
+        open_then = len(server.interrupted) + server.open_conversations
+        assert len(server.messages) < READERS, "the kill must come in the middle"
+        running.start("bulk")
+        running.wait_sent(READERS, 120)
+        messages = list(server.messages)
+        open_at_kill = max(open_then, len(server.interrupted))
+    doubles = doubled(messages)
+    assert len({one.rcpt for one in messages}) == READERS
+    assert len(doubles) <= open_at_kill <= 2 * 10
+    assert_doubles_are_the_same_message(messages, doubles)
+    assert_counters_agree(running.database)
+
+
+def test_one_child_killed(system: Callable[..., Running]) -> None:
+    """The pool starts another; the journal of the dead one is read at the next sweep."""
+    with SmtpServer(options=Options(latency=0.002)) as server:
+        running = system(server.url, PRESSRUN_RETRY_BASE_SECONDS="1", PRESSRUN_SMTP_CONNECTIONS="5")
+        running.import_readers(1500)
+        running.emit(post_event())
+        server.wait_for(lambda one: len(one.messages) > 300, 60)
+        sending = [one for one in running.family("bulk")[1:] if one.net_connections()]
+        sending[0].kill()
+        running.wait_sent(1500, 90)
+        messages = list(server.messages)
+    assert len({one.rcpt for one in messages}) == 1500
+    assert len(doubled(messages)) <= 5
+    assert_doubles_are_the_same_message(messages, doubled(messages))
+    assert_counters_agree(running.database)
+
+
+def test_a_process_stopped_past_its_lease(system: Callable[..., Running]) -> None:
+    """Others take over; when it goes on it starts no conversation of what it held, and finishes at most the open one."""
+    with SmtpServer(options=Options(latency=0.002)) as server:
+        running = system(
+            server.url, PRESSRUN_LEASE_SECONDS="5", PRESSRUN_SMTP_CONNECTIONS="5", PRESSRUN_RETRY_BASE_SECONDS="1"
+        )
+        running.import_readers(1500)
+        running.emit(post_event())
+        server.wait_for(lambda one: len(one.messages) > 200, 60)
+        stopped: psutil.Process = next(one for one in running.family("bulk")[1:] if one.net_connections())
+        stopped.send_signal(signal.SIGSTOP)
+        wait_until(lambda: running.counts()["sending"] == 0 and running.counts()["sent"] > 200, 60, running.describe)
+        stopped.send_signal(signal.SIGCONT)
+        running.wait_sent(1500, 90)
+        messages = list(server.messages)
+    assert len({one.rcpt for one in messages}) == 1500
+    assert len(doubled(messages)) <= 5
+    assert_counters_agree(running.database)
+
+
+def doubled(messages: list[Received]) -> set[str]:
+    return {rcpt for rcpt, n in Counter(one.rcpt for one in messages).items() if n > 1}
+
+
+def assert_doubles_are_the_same_message(messages: list[Received], doubles: set[str]) -> None:
+    """Same Message-ID and same Date; and nobody else's."""
+    ids = Counter(one.message_id for one in {(m.rcpt, m.message_id): m for m in messages}.values())
+    assert set(ids.values()) == {1}
+    for rcpt in doubles:
+        dates = {message_from_bytes(one.data)["Date"] for one in messages if one.rcpt == rcpt}
+        assert len(dates) == 1

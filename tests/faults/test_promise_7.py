@@ -1,0 +1,19 @@
+"""Promise 7: a bulk send of any size never delays a confirmation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.running import Running, post_event, signup_event
+from tests.smtpd import SmtpServer
+
+
+def test_confirmations_overtake_a_bulk_send_that_fills_its_limit(system: Callable[..., Running]) -> None:
+    with SmtpServer() as server:
+        running = system(server.url, PRESSRUN_LIMIT_PER_SECOND="100")
+        running.import_readers(3000)
+        running.emit(post_event())
+        server.wait_for(lambda one: len(one.messages) > 50, 60)
+        running.emit(*(signup_event(f"new{n}@example.com") for n in range(10)))
+        server.wait_for(lambda one: sum(m.rcpt.startswith("new") for m in one.messages) == 10, 30)
+        assert running.counts()["queued"] > 1000, "the bulk send must still be going"

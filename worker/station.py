@@ -1,0 +1,135 @@
+"""One worker process: the parts that send, made at its first task, and the chain of bulk turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cached_property
+
+import structlog
+from sqlalchemy import Connection
+
+from worker.bootstrap import System
+from worker.campaigns import progress, turns
+from worker.delivery.bulk import Bulk
+from worker.delivery.parcels import Result
+from worker.delivery.press import Press, PressSettings
+from worker.delivery.sweep import Sweep
+from worker.delivery.transactional import Transactional
+
+log = structlog.get_logger(__name__)
+
+
+class Chain:
+    """Bulk turns, one after the other: a slot's task sends for one campaign, then rings for the next."""
+
+    def __init__(self, system: System, bulk: Callable[[], Bulk]) -> None:
+        self._system = system
+        self._bulk = bulk
+
+    def run(self, slot: int, number: int, campaign_id: int) -> None:
+        """A double of a number that has started drops out here."""
+        system = self._system
+        with system.database.write() as connection:
+            if not turns.begin(connection, slot, number, system.clock.now()):
+                return
+        turned = self._bulk().turn(campaign_id)
+        log.info("turn", slot=slot, campaign=campaign_id, handed_over=turned.handed_over, rest=round(turned.rest, 1))
+        with system.database.write() as connection:
+            following = turns.next_turn(
+                connection, turns.Turn(slot, number, campaign_id), system.clock.now(), timedelta(seconds=turned.rest)
+            )
+        if following is not None:
+            system.doorbell.bulk(following.slot, following.number, following.campaign_id)
+
+
+class Station:
+    """Close it before its process ends."""
+
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self._press: Press | None = None
+        self.chain = Chain(system, lambda: self.bulk)
+
+    @property
+    def press(self) -> Press:
+        if self._press is None:
+            system = self.system
+            settings = PressSettings(
+                system.settings.smtp_connections, system.settings.lease, system.settings.journal_dir
+            )
+            self._press = Press(
+                system.database, system.clock, system.transport, system.composer, system.record_policy, settings,
+                self._observe,
+            )  # fmt: skip
+        return self._press
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        system = self.system
+        destinations = tuple(one.name for one in system.shaping.groups)
+        return Bulk(
+            system.database, system.clock, self.press, system.limiter, system.limits, destinations, self._waited
+        )
+
+    @cached_property
+    def transactional(self) -> Transactional:
+        system = self.system
+        return Transactional(
+            system.database, system.clock, self.press, system.limiter, system.limits, self._waited
+        )
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        return Sweep(self._looks(), self._found)
+
+    def close(self) -> None:
+        if self._press is not None:
+            self._press.close()
+        self.system.meters.flush()
+
+    # -- what the sweep looks for
+
+    def _looks(self) -> Mapping[str, Callable[[], int]]:
+        system = self.system
+        return {
+            "expired_leases": system.recovery.run,
+            "due_retries": system.due.retries,
+            "expired": system.due.expired,
+            "lost_transactional": self._lost_transactional,
+            "unplanned": lambda: self._ring_for(progress.unplanned, system.doorbell.plan),
+            "untidy": lambda: self._ring_for(progress.untidy, system.doorbell.tidy),
+            "idle_chains": system.slots.wake,
+            "finished": self._finished,
+        }
+
+    def _lost_transactional(self) -> int:
+        oldest = self.system.due.oldest_transactional()
+        if oldest is None:
+            return 0
+        self.system.doorbell.transactional(oldest)
+        return 1
+
+    def _ring_for(self, find: Callable[[Connection, datetime], Sequence[int]], ring: Callable[[int], None]) -> int:
+        with self.system.database.read() as connection:
+            found = find(connection, self.system.clock.now())
+        for campaign_id in found:
+            ring(campaign_id)
+        return len(found)
+
+    def _finished(self) -> int:
+        with self.system.database.write() as connection:
+            return len(progress.finish(connection, self.system.clock.now()))
+
+    # -- what is measured
+
+    def _observe(self, result: Result) -> None:
+        if result.exchange is not None:
+            lane = "bulk" if result.claimed.campaign_id else "transactional"
+            self.system.meters.observe("send_seconds", {"lane": lane}, result.exchange.duration)
+
+    def _waited(self, limit: str, seconds: float) -> None:
+        self.system.meters.inc("limit_wait_seconds", {"limit": limit}, seconds)
+
+    def _found(self, kind: str, n: int) -> None:
+        self.system.meters.inc("sweep_findings", {"kind": kind}, n)
