@@ -39,7 +39,8 @@ CAMPAIGN_TRANSITIONS: dict[CampaignStatus, frozenset[CampaignStatus]] = {
     _C.PAUSED: frozenset({_C.PLANNING, _C.SENDING, _C.CANCELLED, _C.FINISHED}),
     # a retry, or a post published again, reopens it
     _C.FINISHED: frozenset({_C.SENDING}),
-    _C.CANCELLED: frozenset({_C.PLANNING, _C.SENDING}),
+    # a held post, unpublished and published again, is held again
+    _C.CANCELLED: frozenset({_C.PLANNING, _C.SENDING, _C.PAUSED}),
     _C.FAILED: frozenset({_C.PLANNING}),
 }
 

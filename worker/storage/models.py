@@ -34,6 +34,16 @@ _NAMES = {
 }
 
 
+# Queries repeat these words: SQLite uses a partial index only where it finds its own condition again.
+GOING = "status IN ('planning', 'sending')"
+# A cancelled campaign that has not come to rest still has rows to be cancelled; one that is open again
+# but was at rest still has rows to be put back. Nothing else needs to remember it.
+UNTIDY = (
+    "(status = 'cancelled' AND finished_at IS NULL)"
+    " OR (status IN ('planning', 'sending', 'paused') AND finished_at IS NOT NULL)"
+)
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=_NAMES)
     type_annotation_map = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}  # noqa: RUF012
@@ -148,9 +158,14 @@ class CampaignRow(Base):
     __tablename__ = "campaigns"
     __table_args__ = (
         UniqueConstraint("publication", "post_id"),
-        Index(None, "publication", "created_at"),
-        # what the bulk workers choose among
-        _where("ix_campaigns_going", "publication", "id", where="status IN ('planning', 'sending')"),
+        # campaigns an hour
+        Index(None, "publication", "released_at"),
+        # when a publication was last served, whichever campaign it was
+        Index(None, "publication", "served_at"),
+        # what the bulk workers choose among; it covers the choice, so that no post is read for it
+        _where("ix_campaigns_going", "publication", "served_at", "rests_until", "id", where=GOING),
+        # whose rows are still to be moved after a cancel or a reopening
+        _where("ix_campaigns_untidy", "id", where=UNTIDY),
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -159,13 +174,12 @@ class CampaignRow(Base):
     list_slug: Mapped[str] = mapped_column(String(64))
     labels: Mapped[list[str]]
     """The audience is cut down to subscribers with any of these; empty: the whole list."""
-    post: Mapped[dict[str, Any]]
-    """The event's `data.post` as it was first published."""
     status: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime]
     released_at: Mapped[datetime]
-    """When it began to count against the publication's campaigns an hour: at once, or on release."""
+    """When it began to count against the publication's campaigns an hour: at once, or on release; while it is
+    held, a time that never comes."""
     plan_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     """Subscriptions up to this id are planned."""
     plan_until: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -173,8 +187,14 @@ class CampaignRow(Base):
     planned_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    """When its rows came to rest. It also tells what is still to be moved: see `UNTIDY`."""
     served_at: Mapped[datetime | None]
     """When a bulk worker last took a turn for it: turns go round by publication, then campaign."""
+    rests_until: Mapped[datetime | None]
+    """Its limits leave no use in a turn before."""
+    post: Mapped[dict[str, Any]]
+    """The event's `data.post` as it was first published. Last, since SQLite reads through what is large to reach
+    what stands behind it."""
 
 
 class SliceRow(Base):

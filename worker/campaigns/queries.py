@@ -1,0 +1,239 @@
+"""The SQL of the campaigns room: opening, planning, moving rows. Turns and views have files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    String,
+    Update,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.domain.audience import SubscriptionStatus
+from worker.domain.delivery import DeliveryStatus, Kind, Reason
+from worker.storage.models import (
+    GOING,
+    UNTIDY,
+    CampaignRow,
+    DeliveryRow,
+    LabelRow,
+    SliceRow,
+    SubscriberRow,
+    SubscriptionRow,
+)
+from worker.storage.types import UtcDateTime
+
+_C, _D = CampaignRow, DeliveryRow
+_S, _P = SubscriptionRow, SubscriberRow
+
+AnyRow = Row[*tuple[Any, ...]]
+Rows = Sequence[AnyRow]
+Groups = Sequence[tuple[str, Sequence[str]]]
+"""(destination, its domains) in the order in which they are tried."""
+
+# Any number: it keeps these locks apart from other users of the same PostgreSQL database.
+_LOCK_SPACE = 7077
+
+# All but the post, which may be large.
+HEAD = (
+    _C.id, _C.publication, _C.post_id, _C.list_slug, _C.labels, _C.status, _C.reason, _C.created_at, _C.released_at,
+    _C.plan_cursor, _C.plan_until, _C.planned_at, _C.started_at, _C.finished_at,
+)  # fmt: skip
+
+
+def serialise(connection: Connection, what: str) -> None:
+    """One at a time until the end of this transaction. On SQLite every write is that already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_LOCK_SPACE, func.hashtext(what))))
+
+
+# -- the campaign
+
+
+def head(connection: Connection, campaign_id: int) -> AnyRow | None:
+    return connection.execute(select(*HEAD).where(_C.id == campaign_id)).one_or_none()
+
+
+def lock(connection: Connection, campaign_id: int) -> AnyRow | None:
+    """The campaign, kept still until the end of this transaction; rows that refer to it may come and go."""
+    statement = select(*HEAD).where(_C.id == campaign_id).with_for_update(key_share=True)
+    return connection.execute(statement).one_or_none()
+
+
+def lock_by_post(connection: Connection, publication: str, post_id: str) -> AnyRow | None:
+    statement = select(*HEAD).where(_C.publication == publication, _C.post_id == post_id)
+    return connection.execute(statement.with_for_update(key_share=True)).one_or_none()
+
+
+def add_campaign(connection: Connection, values: Mapping[str, object]) -> int | None:
+    """The new campaign's id, or None where the publication's post has one."""
+    flavour = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = flavour(_C).values(dict(values)).on_conflict_do_nothing(index_elements=["publication", "post_id"])
+    added: int | None = connection.execute(statement.returning(_C.id)).scalar_one_or_none()
+    return added
+
+
+def change(connection: Connection, campaign_id: int, values: Mapping[str, object]) -> None:
+    connection.execute(update(_C).where(_C.id == campaign_id).values(dict(values)))
+
+
+def released_since(connection: Connection, publication: str, since: datetime, before: datetime) -> int:
+    """How many of its campaigns were released later than `since` and earlier than `before`."""
+    statement = select(func.count()).where(
+        _C.publication == publication, _C.released_at > since, _C.released_at < before
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def last_subscription(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.max(_S.id), 0))).scalar_one())
+
+
+def post(connection: Connection, campaign_id: int) -> Mapping[str, object]:
+    found: Mapping[str, object] = connection.execute(select(_C.post).where(_C.id == campaign_id)).scalar_one()
+    return found
+
+
+def ids_with_status(connection: Connection, statuses: Collection[str], reason: str | None = None) -> list[int]:
+    statement = select(_C.id).where(_C.status.in_(list(statuses))).order_by(_C.id)
+    if reason is not None:
+        statement = statement.where(_C.reason == reason)
+    return list(connection.execute(statement).scalars())
+
+
+def going_ids(connection: Connection, status: str | None = None) -> list[int]:
+    statement = select(_C.id).where(text(GOING)).order_by(_C.id)
+    return list(connection.execute(statement if status is None else statement.where(_C.status == status)).scalars())
+
+
+def untidy_ids(connection: Connection) -> list[int]:
+    return list(connection.execute(select(_C.id).where(text(UNTIDY)).order_by(_C.id)).scalars())
+
+
+# -- planning
+
+
+def slice_end(connection: Connection, campaign: AnyRow, size: int) -> int:
+    """The subscription up to which the next `size` readers go; `plan_until` where there are no more."""
+    walk = (
+        select(_S.id)
+        .where(*_audience(campaign), _S.id > campaign.plan_cursor, _S.id <= campaign.plan_until)
+        .order_by(_S.id)
+        .limit(1)
+        .offset(size - 1)
+    )
+    end: int | None = connection.execute(walk).scalar_one_or_none()
+    return campaign.plan_until if end is None else end
+
+
+def _audience(campaign: AnyRow) -> tuple[ColumnElement[bool], ...]:
+    return (
+        _S.publication == campaign.publication,
+        _S.list_slug == campaign.list_slug,
+        _S.status == SubscriptionStatus.ACTIVE,
+    )
+
+
+def add_slice(connection: Connection, campaign: AnyRow) -> int:
+    values = {"publication": campaign.publication, "kind": Kind.NEW_POST, "campaign_id": campaign.id}
+    return int(connection.execute(insert(SliceRow).values(values).returning(SliceRow.id)).scalar_one())
+
+
+def drop_slice(connection: Connection, slice_id: int) -> None:
+    connection.execute(delete(SliceRow).where(SliceRow.id == slice_id))
+
+
+def add_deliveries(
+    connection: Connection, campaign: AnyRow, slice_id: int, until: int, groups: Groups, now: datetime
+) -> int:
+    """One delivery for each reader after the cursor; how many are new. A reader planned before is passed over."""
+    values: dict[str, ColumnElement[Any]] = {
+        "publication": literal(campaign.publication, String), "kind": literal(str(Kind.NEW_POST), String),
+        "campaign_id": literal(campaign.id), "slice_id": literal(slice_id),
+        "subscriber_id": _S.subscriber_id.expression, "subscription_id": _S.id.expression,
+        "address": _P.email.expression, "destination": _destination(groups),
+        "dedupe_key": literal(f"c:{campaign.id}:", String).concat(cast(_S.subscriber_id, String)),
+        "status": literal(str(DeliveryStatus.QUEUED), String), "created_at": literal(now, UtcDateTime),
+    }  # fmt: skip
+    readers = (
+        select(*values.values())
+        .select_from(_S)
+        .join(_P, _P.id == _S.subscriber_id)
+        .where(*_audience(campaign), _S.id > campaign.plan_cursor, _S.id <= until, _P.erased_at.is_(None))
+        .order_by(_S.id)
+    )
+    if campaign.labels:
+        readers = readers.where(
+            exists().where(LabelRow.subscriber_id == _S.subscriber_id, LabelRow.label.in_(campaign.labels))
+        )
+    flavour = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = flavour(_D).from_select(list(values), readers)
+    return connection.execute(statement.on_conflict_do_nothing(index_elements=["dedupe_key"])).rowcount
+
+
+def _destination(groups: Groups) -> ColumnElement[str]:
+    whens = [(_P.domain.in_(list(domains)), literal(name, String)) for name, domains in groups if domains]
+    return case(*whens, else_="") if whens else literal("", String)
+
+
+# -- moving rows
+
+
+def take_rows(
+    connection: Connection, campaign_id: int, status: DeliveryStatus, reason: Reason | None, after: int, limit: int
+) -> Rows:
+    """(id, slice_id, reason) of the next rows by id. What a worker is just moving is skipped, not waited for."""
+    statement = select(_D.id, _D.slice_id, _D.reason).where(
+        _D.campaign_id == campaign_id, _D.status == status, _D.id > after
+    )
+    if reason is not None:
+        statement = statement.where(_D.reason == reason)
+    statement = statement.order_by(_D.id).limit(limit).with_for_update(skip_locked=True)
+    return connection.execute(statement).all()
+
+
+def cancel_rows(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(_rows(ids).values(
+        status=DeliveryStatus.CANCELLED, reason=Reason.CAMPAIGN_CANCELLED, next_attempt_at=None
+    ))  # fmt: skip
+
+
+def requeue_rows(connection: Connection, ids: Sequence[int]) -> None:
+    """To the queue with a new life: what has expired or was tried in vain is tried as if for the first time."""
+    connection.execute(_rows(ids).values(
+        status=DeliveryStatus.QUEUED, reason=Reason.NONE, claims=0, attempts=0,
+        first_attempt_at=None, next_attempt_at=None,
+    ))  # fmt: skip
+
+
+def _rows(ids: Sequence[int]) -> Update:
+    return update(_D).where(_D.id.in_(ids))
+
+
+def has_rows(connection: Connection, campaign_id: int, statuses: Collection[DeliveryStatus]) -> bool:
+    """Whether any of its deliveries has one of these: one probe of an index for each, counting nothing.
+
+    One statement, so one moment: a row on its way between two of the statuses is not missed.
+    """
+    probes = [
+        select(_D.id).where(_D.campaign_id == campaign_id, _D.status == status).order_by(_D.id).limit(1)
+        for status in statuses
+    ]
+    return bool(connection.execute(select(or_(*(one.scalar_subquery().is_not(None) for one in probes)))).scalar_one())
