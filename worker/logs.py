@@ -7,22 +7,14 @@ Addresses are logged at DEBUG at most; what could open a door (keys, bearer toke
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from typing import Literal, TextIO
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
-_HIDDEN = "[hidden]"
-_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"whsec_[A-Za-z0-9+/_=-]+"), f"whsec_{_HIDDEN}"),
-    (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {_HIDDEN}"),
-    # the links of mails: who has one can act for its reader
-    (re.compile(r"(/(?:confirm|unsubscribe|manage)/)[A-Za-z0-9_-]{16,}"), rf"\1{_HIDDEN}"),
-    # passwords in the URLs of databases, brokers and relays
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@"), rf"\1{_HIDDEN}@"),
-)
+from worker.redaction import redact
+
 # Libraries that tell of each request or connection at INFO.
 _TALKATIVE = ("httpx", "httpcore", "mail.log", "asyncio", "tornado.access")
 
@@ -44,13 +36,6 @@ def configure_logging(format: Literal["console", "json"], level: str, stream: Te
     root.handlers[:] = [handler]
     root.setLevel(level)
     _calm(level)
-
-
-def redact(text: str) -> str:
-    """The text without what could open a door."""
-    for pattern, instead in _SECRETS:
-        text = pattern.sub(instead, text)
-    return text
 
 
 def _shared_processors() -> list[Processor]:

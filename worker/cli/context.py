@@ -1,0 +1,39 @@
+"""What commands start from: the settings and, where they need it, the wired system."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.bootstrap import System
+    from worker.domain.doorbell import Doorbell
+
+
+def settings() -> Settings:
+    """Raises `ConfigurationError` naming the key."""
+    return load_settings(os.environ)
+
+
+def system(doorbell: Doorbell | None = None) -> System:
+    """The parts, wired. Without a doorbell of its own it rings Celery's; imports Celery, so be sure you need it."""
+    from worker.bootstrap import build
+
+    return build(settings(), os.environ, doorbell or _celery_doorbell())
+
+
+def migrated_system(doorbell: Doorbell | None = None) -> System:
+    """The same, once the database is found at this version's migration. Raises `ConfigurationError`."""
+    from worker.storage.migrate import require_current
+
+    built = system(doorbell)
+    require_current(built.database)
+    return built
+
+
+def _celery_doorbell() -> Doorbell:
+    from worker.app import CeleryDoorbell, app
+
+    return CeleryDoorbell(app)

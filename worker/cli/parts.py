@@ -1,0 +1,145 @@
+"""`pressrun part NAME`: one part of the system in this process, as `up` and the compose file run them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+from ipaddress import ip_address
+from pathlib import Path
+
+import click
+
+from worker.cli.context import migrated_system, settings
+from worker.cli.supervisor import SUPERVISOR
+from worker.domain.errors import ConfigurationError
+from worker.options import Settings
+
+_PR_SET_PDEATHSIG = 1
+
+# What every worker is started with: they need to know nothing of each other, only the ledger.
+_QUIET = ("--without-gossip", "--without-mingle", "--pool=prefork")
+
+
+def _api(settings: Settings) -> None:
+    import uvicorn
+
+    from worker.app import BackgroundDoorbell, CeleryDoorbell, app
+    from worker.logs import configure_logging
+    from worker.web.app import create_app
+
+    configure_logging(settings.log_format, settings.log_level)
+    web = create_app(migrated_system(BackgroundDoorbell(CeleryDoorbell(app))))
+    # Forwarded addresses are believed by our own rule, `trusted_proxies`, not by uvicorn's.
+    uvicorn.run(
+        web, host=settings.api_host, port=settings.api_port, log_config=None, proxy_headers=False,
+        server_header=False, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+
+
+def _transactional(settings: Settings) -> None:
+    _worker("transactional", "transactional", settings.transactional_processes)
+
+
+def _bulk(settings: Settings) -> None:
+    # one process more than those that send, so that events are planned while all of them are busy
+    _worker("bulk", "bulk,events,maintenance", settings.bulk_processes + 1)
+
+
+def _worker(name: str, queues: str, processes: int) -> None:
+    # Celery reads it on import: SIGTERM is to finish or give back what is claimed, then go
+    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    from worker.app import app
+
+    app.worker_main(
+        ["worker", f"--hostname={name}@%h", f"--queues={queues}", f"--concurrency={processes}", "-E", *_QUIET,
+         f"--loglevel={settings().log_level}"]
+    )  # fmt: skip
+
+
+def _scheduler(settings: Settings) -> None:
+    from worker.app import app
+
+    settings.var_dir.mkdir(parents=True, exist_ok=True)
+    app.start(["beat", f"--loglevel={settings.log_level}", "--pidfile="])
+
+
+def _flower(settings: Settings) -> None:
+    if not settings.flower_password and not _is_loopback(settings.flower_host):
+        raise ConfigurationError(
+            f"PRESSRUN_FLOWER_PASSWORD: found nothing; Flower on {settings.flower_host} would show the queues to "
+            "everybody: give a password, or let it listen on 127.0.0.1"
+        )
+    if settings.flower_password:
+        # by the environment, since a command line is everybody's to read
+        os.environ["FLOWER_BASIC_AUTH"] = f"pressrun:{settings.flower_password}"
+    from worker.app import app
+
+    app.start(
+        ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}",
+         "--max_tasks=5000", "--purge_offline_workers=300", "--enable_events=True"]
+    )  # fmt: skip
+
+
+def _redis(settings: Settings) -> None:
+    from worker.embedded import redis_command
+
+    binary, config = redis_command(settings.var_dir, settings.redis_socket)
+    folder = Path(config).parent
+    os.chdir(folder)
+    # Names without folders, and a socket relative to here: the server shows both in its command line, where a
+    # folder that happens to be called like another part would be taken for it.
+    socket = os.path.relpath(settings.redis_socket, folder)
+    os.execv(binary, [Path(binary).name, Path(config).name, "--unixsocket", socket])  # noqa: S606 - found by us
+
+
+def _inbox(settings: Settings) -> None:
+    from worker.inbox.server import serve
+    from worker.logs import configure_logging
+
+    configure_logging(settings.log_format, settings.log_level)
+    serve(settings.var_dir / "inbox", settings.api_host, settings.inbox_smtp_port, settings.inbox_port)
+
+
+PARTS: dict[str, Callable[[Settings], None]] = {
+    "api": _api,
+    "transactional": _transactional,
+    "bulk": _bulk,
+    "scheduler": _scheduler,
+    "flower": _flower,
+    "redis": _redis,
+    "inbox": _inbox,
+}
+
+
+@click.command("part", short_help="Run one part of the system in this process.")
+@click.argument("name", type=click.Choice(list(PARTS)))
+def part(name: str) -> None:
+    """Run one part of the system in this process.
+
+    `redis` is the embedded server, `inbox` the demo's mailbox; the others need Redis and a migrated database.
+    """
+    _die_with_supervisor()
+    PARTS[name](settings())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _die_with_supervisor() -> None:
+    """Started by `up`, we end when it is killed: nobody would be there to stop us (Linux; it survives exec)."""
+    supervisor = os.environ.pop(SUPERVISOR, "")
+    if not supervisor or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(supervisor):
+        sys.exit("pressrun: the supervisor is gone")
+
+
+COMMANDS = {"part": part}
