@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Callable
 
 from worker.delivery.transports.base import Exchange
@@ -28,7 +28,6 @@ class SmtpConnection:
 
     def __init__(self, wire: Wire, offers: Offers, *, timeout: float, limit: int) -> None:
         self.offers = offers
-        self._loop = asyncio.get_running_loop()
         self._wire = wire
         self._timeout = timeout
         self._limit = limit
@@ -41,9 +40,9 @@ class SmtpConnection:
 
     async def send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> Exchange:
         """See `Connection.send`."""
-        start = self._loop.time()
+        start = time.monotonic()
         stage, reply, detail = await self._send(envelope, message, before_body)
-        return Exchange(stage, reply, detail, self._loop.time() - start)
+        return Exchange(stage, reply, detail, time.monotonic() - start)
 
     async def _send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> _Ending:
         refused = refusal(envelope, message, self.offers)
