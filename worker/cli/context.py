@@ -20,8 +20,12 @@ def settings() -> Settings:
 def system(doorbell: Doorbell | None = None) -> System:
     """The parts, wired. Without a doorbell of its own it rings Celery's; imports Celery, so be sure you need it."""
     from worker.bootstrap import build
+    from worker.logs import configure_logging
 
-    return build(settings(), os.environ, doorbell or _celery_doorbell())
+    found = settings()
+    # a command's own words are its output; what its parts log is only of interest when it is amiss
+    configure_logging(found.log_format, "DEBUG" if found.log_level == "DEBUG" else "WARNING")
+    return build(found, os.environ, doorbell or _celery_doorbell())
 
 
 def migrated_system(doorbell: Doorbell | None = None) -> System:

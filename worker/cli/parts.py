@@ -30,8 +30,8 @@ def _api(settings: Settings) -> None:
     from worker.logs import configure_logging
     from worker.web.app import create_app
 
-    configure_logging(settings.log_format, settings.log_level)
     web = create_app(migrated_system(BackgroundDoorbell(CeleryDoorbell(app))))
+    configure_logging(settings.log_format, settings.log_level)
     # Forwarded addresses are believed by our own rule, `trusted_proxies`, not by uvicorn's.
     uvicorn.run(
         web, host=settings.api_host, port=settings.api_port, log_config=None, proxy_headers=False,

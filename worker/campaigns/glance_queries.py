@@ -1,0 +1,91 @@
+"""`pressrun status` in plain SQL, the same questions as `view_queries` (a test holds the answers together)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from worker.campaigns.views import campaign_object, lane_object
+from worker.domain.campaign import GOING
+from worker.domain.errors import NotFound
+from worker.storage.glance import Ask, moment
+
+_HEAD = "id, publication, post_id, status, reason, created_at, started_at, finished_at"
+_GOING = ", ".join(f"'{status}'" for status in sorted(GOING))
+_COUNTS = (
+    "SELECT s.campaign_id, t.status, sum(t.n) FROM slices s JOIN tallies t ON t.slice_id = s.id "
+    "WHERE s.campaign_id IN ({}) GROUP BY s.campaign_id, t.status"
+)
+_QUEUED = (
+    "SELECT coalesce(sum(t.n), 0) FROM slices s JOIN tallies t ON t.slice_id = s.id "
+    "WHERE t.status = 'queued' AND s.campaign_id {}"
+)
+_OLDEST = "SELECT created_at FROM deliveries WHERE status = 'queued' AND campaign_id {} ORDER BY id LIMIT 1"
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    id: int
+    publication: str
+    post_id: str
+    status: str
+    reason: str
+    created_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: int = 20) -> dict[str, Any]:
+    """`{"campaigns": [the newest first, as `campaign_object`], "queues": {NAME: {"depth", "oldest_s"}}}`.
+
+    Raises `NotFound` for a campaign that does not exist.
+    """
+    heads = _heads(ask, campaign_id, limit)
+    if campaign_id is not None and not heads:
+        raise NotFound(f"there is no campaign {campaign_id}")
+    counts = _counts(ask, [one.id for one in heads])
+    return {
+        "campaigns": [campaign_object(one, counts[one.id], now) for one in heads],
+        "queues": {"transactional": _transactional(ask, now), "bulk": _bulk(ask, now)},
+    }
+
+
+def _heads(ask: Ask, campaign_id: int | None, limit: int) -> list[_Head]:
+    if campaign_id is None:
+        rows = ask(f"SELECT {_HEAD} FROM campaigns ORDER BY id DESC LIMIT ?", (limit,))  # noqa: S608 - our own words
+    else:
+        rows = ask(f"SELECT {_HEAD} FROM campaigns WHERE id = ?", (campaign_id,))  # noqa: S608
+    return [_Head(*row[:5], *(moment(at) for at in row[5:])) for row in rows]
+
+
+def _counts(ask: Ask, ids: Sequence[int]) -> defaultdict[int, dict[str, int]]:
+    found: defaultdict[int, dict[str, int]] = defaultdict(dict)
+    if ids:
+        for campaign_id, word, n in ask(_COUNTS.format(_marks(ids)), ids):
+            if n:
+                found[campaign_id][word] = int(n)
+    return found
+
+
+def _transactional(ask: Ask, now: datetime) -> dict[str, float]:
+    depth = int(ask(_QUEUED.format("IS NULL"), ())[0][0])
+    oldest = ask(_OLDEST.format("IS NULL"), ()) if depth else []
+    return lane_object(depth, moment(oldest[0][0]) if oldest else None, now)
+
+
+def _bulk(ask: Ask, now: datetime) -> dict[str, float]:
+    """What may be sent now: campaigns that are going."""
+    going = [row[0] for row in ask(f"SELECT id FROM campaigns WHERE status IN ({_GOING}) ORDER BY id", ())]  # noqa: S608
+    if not going:
+        return lane_object(0, None, now)
+    depth = int(ask(_QUEUED.format(f"IN ({_marks(going)})"), going)[0][0])
+    rows = [row for one in going for row in ask(_OLDEST.format("= ?"), (one,))] if depth else []
+    times = [at for row in rows if (at := moment(row[0])) is not None]
+    return lane_object(depth, min(times, default=None), now)
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,0 +1,89 @@
+"""`pressrun pause`, `resume`, `cancel`, `retry`, `test-send`: an operator's hand on campaigns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from worker.cli.context import migrated_system
+from worker.cli.output import say
+
+_CAMPAIGN = click.argument("campaign", type=click.IntRange(min=1), required=False)
+_ALL = click.option("--all", "all_", is_flag=True, help="All campaigns that it can be done to.")
+
+
+@click.command("pause", short_help="Pause a campaign.")
+@_CAMPAIGN
+@_ALL
+def pause(campaign: int | None, *, all_: bool) -> None:
+    """Pause CAMPAIGN: nothing more of it is sent until it is resumed. Conversations that are open finish."""
+    control = migrated_system().control
+    _act("paused", campaign, control.pause, control.pause_all if all_ else None)
+
+
+@click.command("resume", short_help="Resume a paused or held campaign.")
+@_CAMPAIGN
+@_ALL
+def resume(campaign: int | None, *, all_: bool) -> None:
+    """Resume CAMPAIGN, or release one that is held. With --all: those that were paused; held ones stay held."""
+    control = migrated_system().control
+    _act("resumed", campaign, control.resume, control.resume_all if all_ else None)
+
+
+@click.command("cancel", short_help="Cancel a campaign.")
+@_CAMPAIGN
+@_ALL
+def cancel(campaign: int | None, *, all_: bool) -> None:
+    """Cancel CAMPAIGN: what is not sent yet is not sent."""
+    control = migrated_system().control
+    _act("cancelled", campaign, control.cancel, control.cancel_all if all_ else None)
+
+
+@click.command("retry", short_help="Give a campaign's failed deliveries another life.")
+@click.argument("campaign", type=click.IntRange(min=1))
+@click.option(
+    "--status", "statuses", multiple=True, default=("failed",), show_default=True,
+    help="Which ones; may be given again: failed, bounced, expired, unknown, suppressed, cancelled.",
+)  # fmt: skip
+def retry(campaign: int, statuses: tuple[str, ...]) -> None:
+    """Send again to those of CAMPAIGN that ended with a status; their attempts start anew."""
+    count = migrated_system().control.retry(campaign, statuses)
+    say(f"campaign {campaign}: {count:,} queued again")
+
+
+@click.command("test-send", short_help="Send one post to one address, as a test.")
+@click.argument("post")
+@click.option("--to", required=True, metavar="ADDRESS", help="Who gets it; need not be a subscriber.")
+def test_send(post: str, to: str) -> None:
+    """Send POST (a post's id, or a campaign's number) to one ADDRESS, with "[Test]" before its subject.
+
+    A campaign that is held or paused is enough, so a post can be looked at before it goes out. It is not counted for
+    the campaign.
+    """
+    from worker.audience.addresses import parse_address
+    from worker.campaigns.proof import put_proof
+
+    system = migrated_system()
+    address = parse_address(to)
+    group = system.shaping.group_of(address.domain)
+    with system.database.write() as connection:
+        delivery_id = put_proof(connection, post, address.email, group, system.clock.now())
+    system.doorbell.transactional(delivery_id)
+    say(f"delivery {delivery_id} to {address.email} is queued: `pressrun delivery {delivery_id}` tells the rest")
+
+
+def _act(
+    done: str, campaign: int | None, one: Callable[[int], None], every: Callable[[], list[int]] | None
+) -> None:
+    if (campaign is None) == (every is None):
+        raise click.UsageError("give a campaign's number, or --all")
+    if every is not None:
+        ids = every()
+        say(f"{done}: {', '.join(map(str, ids))}" if ids else "nothing to do")
+    elif campaign is not None:
+        one(campaign)
+        say(f"campaign {campaign}: {done}")
+
+
+COMMANDS = {"pause": pause, "resume": resume, "cancel": cancel, "retry": retry, "test-send": test_send}

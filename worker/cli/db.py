@@ -1,0 +1,67 @@
+"""`pressrun db`: migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from worker.cli.context import settings
+from worker.cli.output import say
+from worker.storage.database import Database
+
+
+@click.group("db", short_help="Migrate the database.")
+def db() -> None:
+    """Migrate the database."""
+
+
+@db.command("upgrade")
+def upgrade() -> None:
+    """Bring the database to this version's migration; makes it where there is none."""
+    from worker.storage import migrate
+
+    with _database() as database:
+        before = migrate.state(database).current
+        migrate.upgrade(database)
+        after = migrate.state(database).current
+    say(f"the database is at {after}" if before == after else f"the database went from {before or 'empty'} to {after}")
+
+
+@db.command("downgrade")
+@click.argument("revision")
+def downgrade(revision: str) -> None:
+    """Take the database back to REVISION (`base`: empty). Data of later migrations is lost."""
+    from worker.storage import migrate
+
+    with _database() as database:
+        migrate.downgrade(database, revision)
+        say(f"the database is at {migrate.state(database).current or 'base'}")
+
+
+@db.command("state")
+def state() -> int:
+    """Show the database's migration and this version's; exit code 1 where they differ."""
+    from worker.storage import migrate
+
+    with _database() as database:
+        found = migrate.state(database)
+    say(f"database {found.current or 'empty'}, this version {found.head}: {found.status}")
+    return 0 if found.status == "current" else 1
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    """The database of the settings; its folder is made when it is missing."""
+    found = settings()
+    if not found.database_url:
+        found.var_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(found.database)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+COMMANDS = {"db": db}

@@ -1,0 +1,45 @@
+"""The rate limits in force, as `pressrun status` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import redis
+
+from worker.delivery.throttling import Limit, LimiterUnavailable, RedisLimiter, Shaping
+from worker.domain.errors import ConfigurationError
+from worker.settings import Settings
+
+
+def limit_lines(settings: Settings) -> Iterator[str]:
+    """One line for each limit that is used or closed now, and one for what Redis says of itself."""
+    limits = list(_limits(settings))
+    if not limits:
+        yield "No rate limit is set."
+        return
+    client = redis.Redis.from_url(settings.redis, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        states = RedisLimiter(client).state([limit.name for limit in limits])
+    except LimiterUnavailable as error:
+        yield f"Limits: Redis does not answer, nothing is sent under a limit ({error})"
+        return
+    finally:
+        client.close()
+    for limit, state in zip(limits, states, strict=True):
+        line = f"limit {limit.name}: {limit.count:g} in {limit.per_seconds:g} s"
+        if state.closed_for > 0:
+            yield f"{line}, closed for {state.closed_for:.0f} s: {state.why}"
+        elif state.used or not limit.name.startswith("destination:"):
+            yield f"{line}, {state.used} granted in the running window"
+
+
+def _limits(settings: Settings) -> Iterator[Limit]:
+    if settings.limit_per_second is not None:
+        yield Limit("overall", settings.limit_per_second, 1.0)
+    if settings.transport_limit_per_second is not None:
+        yield Limit("transport:smtp", settings.transport_limit_per_second, 1.0)
+    try:
+        shaping = Shaping.load(settings.config_dir / "shaping.toml")
+    except ConfigurationError:
+        return
+    yield from (group.limit for group in shaping.groups if group.limit is not None)

@@ -1,0 +1,81 @@
+"""A look at the ledger without SQLAlchemy, for `pressrun status`: importing it takes longer than the whole answer may.
+
+Reads only. Everything else goes through `Database`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from worker.domain.errors import ConfigurationError, TemporaryError
+
+Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
+"""`ask(sql, values)`; values stand as `?` in the SQL on every database."""
+
+
+@contextmanager
+def looking(url: str) -> Iterator[Ask]:
+    """A connection that reads. `url` is SQLAlchemy's, as `Settings.database` gives it.
+
+    Raises `ConfigurationError` where nothing is there yet, `TemporaryError` where it cannot be reached.
+    """
+    look = _sqlite if url.startswith("sqlite") else _postgresql
+    with look(url) as ask:
+        yield ask
+
+
+def moment(value: Any) -> datetime | None:
+    """A stored time, aware: SQLite keeps text without a zone, all of it UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if value is None or not isinstance(value, datetime):
+        return None
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+@contextmanager
+def _sqlite(url: str) -> Iterator[Ask]:
+    path = url.partition("///")[2]
+    try:
+        # rw, since a look at a WAL database may have to make its shared-memory file; it never makes the database
+        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=5)
+    except sqlite3.OperationalError:
+        raise ConfigurationError(f"there is no database at {path} yet: run `pressrun db upgrade`") from None
+    try:
+        connection.execute("PRAGMA query_only=ON")
+        yield lambda sql, values: connection.execute(sql, tuple(values)).fetchall()
+    except sqlite3.OperationalError as error:
+        raise _unready(str(error), missing="no such" in str(error)) from None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _postgresql(url: str) -> Iterator[Ask]:
+    import psycopg
+
+    try:
+        with psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=5) as connection:
+            connection.read_only = True
+            yield lambda sql, values: connection.execute(sql.replace("?", "%s").encode(), tuple(values)).fetchall()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
+        raise _unready(str(error), missing=True) from None
+    except psycopg.OperationalError as error:
+        raise _unready(str(error), missing=False) from None
+
+
+def _unready(detail: str, *, missing: bool) -> Exception:
+    line = detail.strip().splitlines()[0] if detail.strip() else "no answer"
+    if missing:
+        return ConfigurationError(f"the database is not at this version's migration: {line}; run `pressrun db upgrade`")
+    return TemporaryError(f"the database cannot be read: {line}")
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(path)
