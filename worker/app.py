@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import BoundedSemaphore
 
 import structlog
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
@@ -167,9 +168,13 @@ class BackgroundDoorbell:
     def tidy(self, campaign_id: int) -> None:
         self._later(self._doorbell.tidy, campaign_id)
 
-    def _later(self, ring: object, *ids: int) -> None:
+    def close(self) -> None:
+        """Ring what is waiting, then end."""
+        self._threads.shutdown()
+
+    def _later(self, ring: Callable[..., None], *ids: int) -> None:
         """Drops the ring when a thousand are waiting already: the sweep is quicker than that broker."""
-        if callable(ring) and self._free.acquire(blocking=False):
+        if self._free.acquire(blocking=False):
             self._threads.submit(ring, *ids).add_done_callback(lambda _: self._free.release())
 
 

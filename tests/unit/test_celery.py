@@ -1,0 +1,67 @@
+"""What the broker is told, and what a ring may carry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from redis import Redis
+
+from worker.app import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, BackgroundDoorbell, CeleryDoorbell, create_app
+from worker.domain.doorbell import RecordingDoorbell
+from worker.settings import Settings
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings], redis_url: str) -> Settings:
+    return make_settings(PRESSRUN_REDIS_URL=redis_url)
+
+
+def test_each_ring_lands_in_its_queue_as_json_with_ids_only(settings: Settings, redis_client: Redis) -> None:
+    bell = CeleryDoorbell(create_app(settings))
+    bell.transactional(1)
+    bell.plan(2)
+    bell.bulk(0, 3, 4)
+    bell.tidy(5)
+    found = {}
+    for queue in (EVENTS, TRANSACTIONAL, BULK, MAINTENANCE):
+        (raw,) = redis_client.lrange(f"pressrun:{queue}", 0, -1)
+        task = json.loads(raw)
+        assert task["content-type"] == "application/json"
+        found[queue] = task["headers"]["argsrepr"]
+    assert found == {EVENTS: "(2,)", TRANSACTIONAL: "(1,)", BULK: "(0, 3, 4)", MAINTENANCE: "(5,)"}
+
+
+def test_a_broker_that_is_away_does_not_raise(make_settings: Callable[..., Settings]) -> None:
+    bell = CeleryDoorbell(create_app(make_settings(PRESSRUN_REDIS_URL="redis://127.0.0.1:1/0")))
+    bell.transactional(1)
+
+
+def test_a_worker_that_dies_gives_its_task_back_and_hoards_none(settings: Settings) -> None:
+    conf = create_app(settings).conf
+    assert conf.task_acks_late is True
+    assert conf.task_reject_on_worker_lost is True
+    assert conf.worker_prefetch_multiplier == 1
+    assert conf.accept_content == ["json"]
+    assert conf.task_ignore_result is True
+    assert conf.result_backend is None
+    assert conf.task_time_limit < conf.broker_transport_options["visibility_timeout"]
+
+
+def test_a_tick_nobody_took_expires_with_the_next(settings: Settings) -> None:
+    schedule = create_app(settings).conf.beat_schedule
+    assert schedule["sweep"]["schedule"] == timedelta(seconds=settings.sweep_seconds)
+    assert schedule["sweep"]["options"]["expires"] == settings.sweep_seconds
+
+
+def test_the_background_bell_rings_in_order() -> None:
+    heard = RecordingDoorbell()
+    bell = BackgroundDoorbell(heard)
+    bell.plan(1)
+    bell.transactional(2)
+    bell.bulk(0, 1, 3)
+    bell.tidy(4)
+    bell.close()
+    assert heard.rings == [("plan", 1), ("transactional", 2), ("bulk", 0, 1, 3), ("tidy", 4)]
