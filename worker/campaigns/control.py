@@ -147,11 +147,6 @@ class Control:
                 settle(connection, campaign_id, self._clock.now())
         self._slots.wake()
 
-    def untidy(self) -> list[int]:
-        """Campaigns to be tidied, for the sweep."""
-        with self._database.read() as connection:
-            return queries.untidy_ids(connection)
-
     def _retry_status(self, campaign_id: int, status: DeliveryStatus) -> int:
         pace = Pace(self._database, self._clock, self._sleep, seconds=math.inf)
 

@@ -118,9 +118,8 @@ def ids_with_status(connection: Connection, statuses: Collection[str], reason: s
     return list(connection.execute(statement).scalars())
 
 
-def going_ids(connection: Connection, status: str | None = None) -> list[int]:
-    statement = select(_C.id).where(text(GOING)).order_by(_C.id)
-    return list(connection.execute(statement if status is None else statement.where(_C.status == status)).scalars())
+def going_ids(connection: Connection) -> list[int]:
+    return list(connection.execute(select(_C.id).where(text(GOING)).order_by(_C.id)).scalars())
 
 
 def untidy_ids(connection: Connection) -> list[int]:

@@ -53,6 +53,12 @@ def oldest_queued(connection: Connection, campaign_id: int | None) -> datetime |
     return found
 
 
+def being_planned(connection: Connection, before: datetime) -> list[int]:
+    """Made before that moment and not yet planned to the end."""
+    statement = select(_C.id).where(text(GOING), _C.status == CampaignStatus.PLANNING, _C.created_at < before)
+    return list(connection.execute(statement.order_by(_C.id)).scalars())
+
+
 def planned_sending(connection: Connection) -> list[int]:
     """Going campaigns whose end may have come: planned, and without rows that are still to be put back."""
     statement = select(_C.id).where(text(GOING), _C.status == CampaignStatus.SENDING, _C.finished_at.is_(None))
