@@ -26,10 +26,12 @@ def return_path(key: bytes, delivery_id: int, domain: str) -> str:
 
 def read_return_path(key: bytes, address: str) -> int | None:
     """The delivery id behind a return path of ours, or None where the tag does not match."""
+    if not address.isascii():
+        return None
     local, _, domain = address.partition("@")
     prefix, _, rest = local.partition("+")
     number, _, _ = rest.partition("-")
-    if prefix.lower() != "b" or not number.isascii() or not number.isdigit() or len(number) > 18:
+    if prefix.lower() != "b" or not number.isdigit() or len(number) > 18:
         return None
     delivery_id = int(number)
     expected = return_path(key, delivery_id, domain)

@@ -78,8 +78,12 @@ _ADDRESS_REFUSED = frozenset({"5.1.0", "5.1.4", "5.1.5", "5.1.9"})
 # RFC 5321 §4.2.3 where a server gives no enhanced code; only trusted in the answer to RCPT TO.
 _ADDRESS_CODES = frozenset({550, 551, 553, 556})
 
-_THROTTLE_TEXT = re.compile(r"\brate[ -]?limit|\btoo (?:fast|many)\b|\bthrottl|\bTSS0[0-9]\b", re.IGNORECASE)
-_GOOGLE_TOO_FAST = "4.7.28"
+# Yahoo's TSS04 and its like, Outlook.com's "Server busy" (4.7.500) and "exceeded the rate limit" (RP-001)
+_THROTTLE_TEXT = re.compile(
+    r"\brate[ -]?limit|\btoo (?:fast|many)\b|\bthrottl|\bTSS?0[0-9]\b|\bserver (?:is )?busy\b", re.IGNORECASE
+)
+# Gmail says this with 421 4.7.28, and with 550 5.7.1 as well: a pause, not a bounce
+_GOOGLE_TOO_FAST = re.compile(r"\bunusual rate of\s+unsolicited mail\b", re.IGNORECASE)
 
 
 def judge(reply: Reply, stage: Stage) -> Judgement:
@@ -91,10 +95,13 @@ def judge(reply: Reply, stage: Stage) -> Judgement:
     if stage is Stage.CONNECT:
         # A refusal at the door is the hop's, whatever its code: no address and no content was looked at.
         return _AT_THE_DOOR
-    if 200 <= reply.code < 400:
+    if 200 <= reply.code < 300:
         return ACCEPTED
+    # a 3yz decides nothing; a server that ends on one has lost its way, and may have found it next time
     if reply.code < 500:
         return _judge_temporary(reply)
+    if reply.enhanced.startswith("5.7.") and _GOOGLE_TOO_FAST.search(reply.text):
+        return _THROTTLED
     if reply.enhanced.startswith("5."):
         return _judge_enhanced(reply, stage)
     if stage is Stage.RCPT and reply.code in _ADDRESS_CODES:
@@ -105,7 +112,7 @@ def judge(reply: Reply, stage: Stage) -> Judgement:
 
 
 def _judge_temporary(reply: Reply) -> Judgement:
-    if reply.enhanced == _GOOGLE_TOO_FAST or _THROTTLE_TEXT.search(reply.text):
+    if reply.enhanced == "4.7.28" or _THROTTLE_TEXT.search(reply.text):
         return _THROTTLED
     if reply.enhanced == "4.2.2" or (reply.code == 452 and not reply.enhanced):
         return Judgement(Outcome.TEMPORARY, Reason.MAILBOX_FULL)
