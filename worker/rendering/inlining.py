@@ -1,0 +1,57 @@
+"""CSS into `style` attributes: premailer, behind one function and made safe.
+
+premailer's last release is of 2021. What is worked around here, each found by trying it: `@import` is fetched
+whatever `allow_network` says; a lower-case doctype is dropped; an empty input raises; `!important` is stripped;
+`base_url` rewrites anchors; `width` and `height` of the style overwrite the attributes that Outlook needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import cache
+
+import cssutils
+from premailer import Premailer
+
+_DOCTYPE = re.compile(r"\A\s*<!doctype\s+html\s*>", re.IGNORECASE)
+
+
+def _fetch_nothing(url: str) -> None:
+    """`@import` and `url()` load nothing, from nowhere."""
+
+
+@cache
+def _css_parser(validate: bool) -> cssutils.CSSParser:
+    cssutils.log.setLevel(logging.CRITICAL + 1)
+    cssutils.log.raiseExceptions = False
+    return cssutils.CSSParser(fetcher=_fetch_nothing, validate=validate)
+
+
+class _Inliner(Premailer):  # type: ignore[misc]
+    def _parse_css_string(self, css_body: str, validate: bool = True) -> cssutils.css.CSSStyleSheet:
+        return _css_parser(validate).parseString(css_body, validate=validate)
+
+
+def inline_css(html: str) -> str:
+    """The page with its rules in `style` attributes.
+
+    Rules in `<style data-premailer="ignore">` stay as they are (`@media`, `@font-face`, dark mode). Links and
+    anchors are not touched. Nothing is fetched. An input without an element comes back as it is.
+    """
+    if "<" not in html:
+        return html
+    _css_parser(validate=False)
+    return str(
+        _Inliner(
+            _DOCTYPE.sub("<!DOCTYPE html>", html),
+            base_url=None,
+            disable_link_rewrites=True,
+            strip_important=False,
+            allow_network=False,
+            allow_loading_external_files=False,
+            disable_validation=True,
+            cache_css_parsing=False,
+            disable_basic_attributes=["width", "height"],
+        ).transform(pretty_print=False)
+    )

@@ -1,0 +1,118 @@
+"""Where the holes stand in the inlined page, and so how their values are escaped.
+
+The escapes are those of the serialiser (libxml2) behind the inliner, so that a value filled in afterwards reads
+byte for byte as if it had gone through with the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from lxml import etree
+from markupsafe import escape
+
+from worker.rendering.holes import Expression, Place, Trace
+
+Escape = Callable[[str], str]
+
+_URL_ATTRIBUTES = frozenset({"href", "src", "action", "background", "poster", "cite", "longdesc", "formaction", "data", "srcset"})
+# What no rule of the page's style and no script looks at.
+_ATTRIBUTES = frozenset({"alt", "title", "aria-label", "lang", "summary", "abbr", "placeholder", "value", "datetime"})
+_RAW = frozenset({"style", "script", "iframe", "noscript", "noembed", "noframes", "xmp", "plaintext", "textarea"})
+# A value may follow only where it can no longer choose the scheme or the host.
+_BEFORE_VALUE = re.compile(r"https?://[^/?#]+[/?#].*|mailto:.*", re.DOTALL)
+
+
+def escape_text(value: str) -> str:
+    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def escape_attribute(value: str) -> str:
+    return escape_text(value).replace('"', "&quot;")
+
+
+def escape_comment(value: str) -> str:
+    """A comment goes through the inliner as Jinja wrote it."""
+    return str(escape(value))
+
+
+def sentinels(mark: str) -> re.Pattern[str]:
+    """One group: the hole's number."""
+    return re.compile(f"{mark}([0-9]{{6}})Z")
+
+
+class _Finder:
+    """Walks the page in the order in which it is written."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._pattern = sentinels(trace.mark)
+
+    def _holes(self, text: str | None) -> Iterator[tuple[int, Expression, Place, int, int]]:
+        if text is None or self._trace.mark not in text:
+            return
+        for match in self._pattern.finditer(text):
+            expression, place = self._trace.outputs[int(match[1])]
+            yield int(match[1]), expression, place, match.start(), match.end()
+
+    def walk(self, element: etree._Element) -> Iterator[tuple[int, Escape]]:
+        if isinstance(element.tag, str):
+            for name, value in element.attrib.items():
+                yield from self._attribute(str(name), str(value))
+            yield from self._text(element.text, raw=element.tag in _RAW)
+            for child in element:
+                yield from self.walk(child)
+        else:
+            yield from self._comment(element.text)
+        yield from self._text(element.tail, raw=False)
+
+    def _text(self, text: str | None, *, raw: bool) -> Iterator[tuple[int, Escape]]:
+        for number, expression, place, _, _ in self._holes(text):
+            if raw:
+                raise place.fault(f"{expression} stands inside <style>, <script> or the like, where nothing can be escaped")
+            yield number, escape_text
+
+    def _comment(self, text: str | None) -> Iterator[tuple[int, Escape]]:
+        for number, expression, place, _, _ in self._holes(text):
+            if not expression.is_url:
+                raise place.fault(f"{expression} stands in a comment; only the recipient's _url fields may")
+            yield number, escape_comment
+
+    def _attribute(self, name: str, value: str) -> Iterator[tuple[int, Escape]]:
+        for number, expression, place, start, end in self._holes(value):
+            if name in _URL_ATTRIBUTES:
+                _check_url(name, value, expression, place, start, end)
+            elif name not in _ATTRIBUTES:
+                allowed = ", ".join(sorted(_ATTRIBUTES))
+                raise place.fault(f"{expression} stands in the attribute {name}=; it may stand in {allowed}, href and src")
+            yield number, escape_attribute
+
+
+def _check_url(name: str, value: str, expression: Expression, place: Place, start: int, end: int) -> None:
+    whole = start == 0 and end == len(value)
+    if expression.is_url and whole:
+        return
+    if expression.last == "urlencode" and _BEFORE_VALUE.fullmatch(value[:start]):
+        return
+    raise place.fault(
+        f"{expression} stands in the URL {name}=; there it must be one of the _url fields and the whole value, "
+        "or carry |urlencode and follow https://host/ or mailto:"
+    )
+
+
+def find_escapes(page: str, trace: Trace) -> list[tuple[int, Escape]]:
+    """For each sentinel of the page, in order: the hole's number and its escape. Raises `TemplateFault`."""
+    written = [int(number) for number in sentinels(trace.mark).findall(page)]
+    if not written:
+        return []
+    tree = etree.fromstring(page, etree.HTMLParser()).getroottree()
+    found: list[tuple[int, Escape]] = []
+    finder = _Finder(trace)
+    for element in [*reversed(list(tree.getroot().itersiblings(preceding=True))), tree.getroot()]:
+        found.extend(finder.walk(element))
+    if [number for number, _ in found] != written:
+        lost = next((number for number in written if number not in {one for one, _ in found}), written[0])
+        expression, place = trace.outputs[lost]
+        raise place.fault(f"{expression} stands where no text can be: in a tag's or an attribute's name, or outside the page")
+    return found

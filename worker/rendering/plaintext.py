@@ -1,0 +1,123 @@
+"""The text part, written from the sanitised HTML: paragraphs stay paragraphs, links keep their address."""
+
+from __future__ import annotations
+
+import re
+
+import lxml.html
+from lxml import etree
+
+_BLOCKS = frozenset(
+    "p div figure figcaption blockquote ul ol li dl dt dd pre hr table caption thead tbody tfoot tr h1 h2 h3 h4 h5 h6".split()
+)
+_SPACE = re.compile(r"[ \t\n\r\f]+")
+
+
+def to_text(html: str) -> str:
+    """Blocks with an empty line between them; long lines are left to the reader's window."""
+    if not html.strip():
+        return ""
+    root = lxml.html.fragment_fromstring(html, create_parent="div")
+    return "\n\n".join(_blocks(root))
+
+
+def _blocks(element: etree._Element) -> list[str]:
+    """The blocks inside an element; runs of inline content between them are blocks too."""
+    found: list[str] = []
+    line = element.text or ""
+    for child in element:
+        if isinstance(child.tag, str) and child.tag in _BLOCKS:
+            _add(found, _tidy(line))
+            found.extend(_block(child))
+            line = child.tail or ""
+        else:
+            line += _inline(child) + (child.tail or "")
+    _add(found, _tidy(line))
+    return found
+
+
+def _add(found: list[str], text: str) -> None:
+    if text:
+        found.append(text)
+
+
+def _block(element: etree._Element) -> list[str]:
+    tag = str(element.tag)
+    if tag == "pre":
+        return ["\n".join(f"    {line}" for line in _verbatim(element).strip("\n").split("\n"))]
+    if tag == "hr":
+        return ["* * *"]
+    if tag in ("ul", "ol"):
+        return _items(element, ordered=tag == "ol")
+    if tag == "table":
+        return _rows(element)
+    inner = _blocks(element)
+    if tag == "blockquote" and inner:
+        return ["\n".join(f"> {line}".rstrip() for line in "\n\n".join(inner).split("\n"))]
+    if tag in ("h1", "h2", "h3") and inner:
+        return [f"{inner[0]}\n{('=' if tag == 'h1' else '-') * min(len(inner[0]), 60)}", *inner[1:]]
+    return inner
+
+
+def _items(element: etree._Element, *, ordered: bool) -> list[str]:
+    lines: list[str] = []
+    start = element.get("start") or "1"
+    number = int(start) if start.isascii() and start.isdigit() else 1
+    for item in element.iterchildren("li"):
+        mark = f"{number}. " if ordered else "- "
+        inner = "\n".join(_blocks(item)).split("\n")
+        lines.extend(f"{mark if at == 0 else ' ' * len(mark)}{line}".rstrip() for at, line in enumerate(inner))
+        number += 1
+    return ["\n".join(lines)] if lines else []
+
+
+def _rows(element: etree._Element) -> list[str]:
+    rows = [
+        " | ".join(" ".join(_blocks(cell)).replace("\n", " ") for cell in row.iterchildren("td", "th"))
+        for row in element.iter("tr")
+    ]
+    caption = [line for one in element.iterchildren("caption") for line in _blocks(one)]
+    lines = [*caption, *(row for row in rows if row.strip(" |"))]
+    return ["\n".join(lines)] if lines else []
+
+
+def _inline(element: etree._Element) -> str:
+    """Line breaks travel as NUL, which no content holds, since `_tidy` folds white space."""
+    if not isinstance(element.tag, str):
+        return ""
+    if element.tag == "br":
+        return "\0"
+    if element.tag == "img":
+        alt = _SPACE.sub(" ", element.get("alt") or "").strip()
+        return f"[{alt}]" if alt else ""
+    inner = (element.text or "") + "".join(_inner(child) + (child.tail or "") for child in element)
+    return _link(inner, element.get("href") or "") if element.tag == "a" else inner
+
+
+def _inner(child: etree._Element) -> str:
+    # A block inside an inline element (a link around a whole figure): its words, on lines of their own.
+    if isinstance(child.tag, str) and child.tag in _BLOCKS:
+        return "\0" + "\0".join("\n".join(_block(child)).split("\n")) + "\0"
+    return _inline(child)
+
+
+def _link(inner: str, href: str) -> str:
+    label = _SPACE.sub(" ", inner).strip()
+    if not href or href.startswith("#"):
+        return inner
+    shown = href.removeprefix("mailto:")
+    if not label:
+        return ""
+    return inner if label == shown else f"{label} ({shown})" + (" " if inner[-1:].isspace() else "")
+
+
+def _verbatim(element: etree._Element) -> str:
+    return (element.text or "") + "".join(
+        ("\n" if child.tag == "br" else _verbatim(child) if isinstance(child.tag, str) else "") + (child.tail or "")
+        for child in element
+    )
+
+
+def _tidy(text: str) -> str:
+    lines = (_SPACE.sub(" ", line).strip() for line in text.split("\0"))
+    return "\n".join(lines).strip("\n")

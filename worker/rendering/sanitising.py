@@ -1,0 +1,106 @@
+"""A publisher's HTML, made fit for a mail: nh3 (html5ever) has the last word on what stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urljoin, urlsplit
+
+import lxml.html
+import nh3
+
+from worker.rendering.cleaning import clean_lines
+
+CONTENT_WIDTH = 536
+"""Pixels an image may take: 600 without the page's padding. Outlook knows no max-width."""
+
+_TAGS = frozenset(
+    "a abbr b blockquote br caption cite code col colgroup dd del dfn div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i "
+    "img ins kbd li mark ol p pre q s samp small span strong sub sup table tbody td tfoot th thead time tr u ul var".split()
+)
+# Gone with all that is in them; any other tag goes and its text stays.
+_DROPPED = frozenset(
+    "script style form button select textarea svg math noscript template object applet title head canvas dialog".split()
+)
+_ATTRIBUTES = {
+    "*": {"id", "lang", "dir", "title"},
+    "a": {"href", "name"},
+    "img": {"src", "alt", "width", "align"},
+    "ol": {"start", "type", "reversed"},
+    "li": {"value"},
+    "td": {"colspan", "rowspan", "align", "valign"},
+    "th": {"colspan", "rowspan", "align", "valign", "scope"},
+    "col": {"span"},
+    "colgroup": {"span"},
+    "time": {"datetime"},
+}
+_SCHEMES = {"http", "https", "mailto", "tel"}
+_EMBED = re.compile(r"<(?:iframe|video|audio|embed)\b", re.IGNORECASE)
+
+
+def sanitise(html: str, base: str) -> str:
+    """The fragment without script, style, form, event handler or foreign scheme; embeds have become links.
+
+    Relative links and images become absolute against `base`; `#anchors` and ids stay as they are.
+    """
+    html = clean_lines(html)
+    if _EMBED.search(html):
+        html = _link_embeds(html)
+    return nh3.clean(
+        html,
+        tags=set(_TAGS),
+        clean_content_tags=set(_DROPPED),
+        attributes={tag: set(names) for tag, names in _ATTRIBUTES.items()},
+        attribute_filter=_narrow,
+        url_schemes=_SCHEMES,
+        url_relative=absolute_to(base),
+        link_rel=None,
+    )
+
+
+def absolute_to(base: str) -> Callable[[str], str | None]:
+    """A function that makes a relative reference absolute; None for one that cannot be."""
+
+    def absolute(url: str) -> str | None:
+        if url.startswith("#"):
+            return url
+        try:
+            joined = urljoin(base, url.strip())
+        except ValueError:
+            return None
+        return joined if joined.startswith(("http://", "https://")) else None
+
+    return absolute
+
+
+def _narrow(tag: str, attribute: str, value: str) -> str | None:
+    if tag != "img" or attribute != "width":
+        return value
+    width = value.removesuffix("px")
+    return str(min(int(width), CONTENT_WIDTH)) if width.isascii() and width.isdigit() and len(width) < 6 else None
+
+
+def _link_embeds(html: str) -> str:
+    """A mail plays nothing: a frame, a film or a sound becomes a link to it."""
+    root = lxml.html.fragment_fromstring(html, create_parent="div")
+    for element in list(root.iter("iframe", "video", "audio", "embed")):
+        source = element.get("src") or next((one.get("src") for one in element.iter("source") if one.get("src")), None)
+        link = lxml.html.Element("p")
+        if source:
+            anchor = lxml.html.Element("a", href=source)
+            anchor.text = element.get("title") or _watch(element.tag, source)
+            link.append(anchor)
+        link.tail = element.tail
+        parent = element.getparent()
+        if parent is not None:
+            parent.replace(element, link)
+    return lxml.html.tostring(root, encoding="unicode")
+
+
+def _watch(tag: str, source: str) -> str:
+    try:
+        host = (urlsplit(source).hostname or "").removeprefix("www.")
+    except ValueError:
+        host = ""
+    verb = "Listen" if tag == "audio" else "Watch"
+    return f"{verb} on {host}" if host else verb
