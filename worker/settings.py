@@ -72,7 +72,7 @@ def _explain(error: ValidationError, environ: Mapping[str, str], path: Path) -> 
 
 
 def _allowed(message: str) -> str:
-    return message.removeprefix("Input should be ").removeprefix("Value error, ")
+    return message.removeprefix("Input should be ").removeprefix("Value error, ").partition(", unable to")[0]
 
 
 def _check_urls(settings: Settings) -> Settings:

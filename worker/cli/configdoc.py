@@ -46,7 +46,7 @@ way in closed.
 | variable | what it opens |
 |---|---|
 | `PRESSRUN_DAILY_TOKEN` | `Authorization: Bearer …` for the publication `daily`; several: separated by commas |
-| `PRESSRUN_DAILY_SECRET` | signed webhooks (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes; several likewise |
+| `PRESSRUN_DAILY_SECRET` | signed webhooks (Standard Webhooks): `whsec_` and base64 of 24 to 64 bytes; several too |
 | `PRESSRUN_DAILY_GHOST_SECRET` | Ghost's webhooks: the secret given to Ghost |
 
 A bearer token may also stand in the file, as its SHA-256: `token_sha256 = ["…"]`.
