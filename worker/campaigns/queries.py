@@ -184,7 +184,9 @@ def add_deliveries(
         )
     flavour = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
     statement = flavour(_D).from_select(list(values), readers)
-    return connection.execute(statement.on_conflict_do_nothing(index_elements=["dedupe_key"])).rowcount
+    statement = statement.on_conflict_do_nothing(index_elements=["dedupe_key"])
+    # SQLAlchemy only keeps the row count of an INSERT where it is asked to
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
 
 def _destination(groups: Groups) -> ColumnElement[str]:
