@@ -1,0 +1,1 @@
+"""Readers: sign-up, confirmation, leaving, suppression, erasure, import."""
