@@ -57,4 +57,4 @@ class Pace:
     def _fit(self, held: float) -> None:
         """Twice as much at most, so that one lucky slice does not make the next a long one."""
         factor = min(2.0, self._target / held) if held > 0 else 2.0
-        self.size = max(_LEAST, min(_MOST, int(self.size * factor)))
+        self.size = max(_LEAST, min(_MOST, round(self.size * factor)))
