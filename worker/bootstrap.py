@@ -22,6 +22,7 @@ from worker.delivery.recover import Recovery
 from worker.delivery.throttling import Limit, Limiter, RedisLimiter, Shaping
 from worker.delivery.transports.base import Transport
 from worker.delivery.transports.smtp import smtp_transport
+from worker.delivery.views import DeliveryViews
 from worker.domain.clock import Clock, SystemClock
 from worker.domain.delivery import Kind
 from worker.domain.doorbell import Doorbell
@@ -178,6 +179,10 @@ class System:
     @cached_property
     def recovery(self) -> Recovery:
         return Recovery(self.database, self.clock, self.record_policy, self.settings.journal_dir)
+
+    @cached_property
+    def delivery_views(self) -> DeliveryViews:
+        return DeliveryViews(self.identity_key, self.publications)
 
     @cached_property
     def due(self) -> Due:

@@ -8,11 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from worker.audience.addresses import Address, parse_address
+from worker.audience.addresses import parse_address
 from worker.audience.changes import delete_subscriber, update_subscriber
 from worker.audience.signup import Consent, SignUp, SignUpRules, sign_up
 from worker.campaigns.opening import CampaignRules, Opened, open_campaign, unpublish
-from worker.domain.errors import FieldProblem, InvalidInput
+from worker.domain.errors import InvalidInput
 from worker.domain.events import Event, EventType
 from worker.domain.publication import Publication
 from worker.intake.payloads import (
@@ -91,7 +91,7 @@ def _campaign_effect(opened: Opened) -> Effect:
 
 def _subscriber_created(data: Mapping[str, object]) -> Act:
     payload = read_payload(SubscriberCreated, data)
-    address = _address(payload.subscriber.email, "data.subscriber.email")
+    address = parse_address(payload.subscriber.email, "data.subscriber.email")
     consent = payload.consent or ConsentGiven()
     if payload.confirmed and not (consent.at and (consent.ip or consent.form or consent.wording or consent.evidence)):
         raise InvalidInput.of(
@@ -124,8 +124,8 @@ def _consent(given: ConsentGiven, now: datetime) -> Consent:
 
 def _subscriber_updated(data: Mapping[str, object]) -> Act:
     change = read_payload(SubscriberUpdated, data).subscriber
-    address = _address(change.email, "data.subscriber.email")
-    new = None if change.new_email is None else _address(change.new_email, "data.subscriber.new_email")
+    address = parse_address(change.email, "data.subscriber.email")
+    new = None if change.new_email is None else parse_address(change.new_email, "data.subscriber.new_email")
 
     def act(scene: Scene) -> Effect:
         result = update_subscriber(
@@ -138,7 +138,7 @@ def _subscriber_updated(data: Mapping[str, object]) -> Act:
 
 
 def _subscriber_deleted(data: Mapping[str, object]) -> Act:
-    address = _address(read_payload(SubscriberDeleted, data).subscriber.email, "data.subscriber.email")
+    address = parse_address(read_payload(SubscriberDeleted, data).subscriber.email, "data.subscriber.email")
 
     def act(scene: Scene) -> Effect:
         result = delete_subscriber(scene.connection, scene.publication, address, scene.now)
@@ -156,13 +156,6 @@ _READERS: Mapping[str, Callable[[Mapping[str, object]], Act]] = {
 }
 
 KNOWN_TYPES = frozenset(_READERS)
-
-
-def _address(email: str, field: str) -> Address:
-    try:
-        return parse_address(email)
-    except InvalidInput as error:
-        raise InvalidInput([FieldProblem(field, one.message) for one in error.problems]) from None
 
 
 def _list_of(publication: Publication, named: str | None) -> str:

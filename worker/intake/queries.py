@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
@@ -45,14 +45,14 @@ def conclude(
     )
 
 
-def find_events(connection: Connection, publication: str, event_id: str, limit: int) -> Sequence[Row[*tuple[Any, ...]]]:
-    """The events with this id, newest first; different sources may have used the same one."""
-    return connection.execute(
-        select(
-            EventRow.event_id, EventRow.source, EventRow.type, EventRow.occurred_at, EventRow.received_at,
-            EventRow.status, EventRow.note, EventRow.campaign_id,
-        )
-        .where(EventRow.publication == publication, EventRow.event_id == event_id)
-        .order_by(EventRow.id.desc())
-        .limit(limit)
-    ).all()  # fmt: skip
+def find_event(
+    connection: Connection, publication: str, event_id: str, source: str | None
+) -> Row[*tuple[Any, ...]] | None:
+    """The newest event with this id; different sources may have used the same one."""
+    statement = select(
+        EventRow.event_id, EventRow.source, EventRow.type, EventRow.occurred_at, EventRow.received_at,
+        EventRow.status, EventRow.note, EventRow.campaign_id,
+    ).where(EventRow.publication == publication, EventRow.event_id == event_id)  # fmt: skip
+    if source is not None:
+        statement = statement.where(EventRow.source == source)
+    return connection.execute(statement.order_by(EventRow.id.desc()).limit(1)).one_or_none()

@@ -16,6 +16,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from worker.domain.errors import ConfigurationError, TemporaryError
@@ -69,7 +70,11 @@ class Database:
             return
         # A file opened for each turn: flock belongs to the open file, so threads queue like processes do,
         # and a killed holder gives it back.
-        fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            # no right to write, a read-only disk, a folder that is gone
+            raise DatabaseUnavailable(f"database {self.url.database}: {error.strerror}: {error.filename}") from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
@@ -116,8 +121,11 @@ def _translated(shown: str) -> Iterator[None]:
         if error.connection_invalidated:
             raise DatabaseUnavailable(f"database {shown}: {_first_line(error)}") from error
         raise
-    except PermissionError as error:
-        raise DatabaseUnavailable(f"database {shown}: {error.strerror}: {error.filename}") from error
+    except PoolTimeout as error:
+        raise DatabaseUnavailable(f"database {shown}: all connections are in use") from error
+    except sqlite3.OperationalError as error:
+        # from `_prepare_sqlite`, which runs outside SQLAlchemy's own translation
+        raise DatabaseUnavailable(f"database {shown}: {error}") from error
 
 
 def _first_line(error: DBAPIError) -> str:

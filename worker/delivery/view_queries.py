@@ -1,0 +1,57 @@
+"""The SQL of what is shown of deliveries. Lists are walked by id: page ten thousand costs what page one does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from worker.storage.models import AttemptRow, DeliveryRow, SliceRow, TallyRow
+
+AnyRow = Row[*tuple[Any, ...]]
+_D = DeliveryRow
+
+_SHOWN = (
+    _D.id, _D.publication, _D.kind, _D.campaign_id, _D.address, _D.status, _D.reason, _D.next_attempt_at,
+    _D.attempts, _D.last_attempt_at, _D.code, _D.enhanced, _D.reply, _D.created_at,
+)  # fmt: skip
+
+
+def one(connection: Connection, delivery_id: int) -> AnyRow | None:
+    return connection.execute(_shown().where(_D.id == delivery_id)).one_or_none()
+
+
+def of_campaign(
+    connection: Connection, campaign_id: int, status: str | None, after: int, limit: int
+) -> Sequence[AnyRow]:
+    """In the order of their ids, which with a status is the order of `ix_deliveries_campaign`."""
+    statement = _shown().where(_D.campaign_id == campaign_id, _D.id > after)
+    if status is not None:
+        statement = statement.where(_D.status == status)
+    return connection.execute(statement.order_by(_D.id).limit(limit)).all()
+
+
+def attempts_of(connection: Connection, delivery_ids: Sequence[int]) -> Sequence[AnyRow]:
+    """(delivery_id, at, outcome, code, enhanced, reply), the oldest first."""
+    statement = select(
+        AttemptRow.delivery_id, AttemptRow.at, AttemptRow.outcome, AttemptRow.code, AttemptRow.enhanced,
+        AttemptRow.reply,
+    ).where(AttemptRow.delivery_id.in_(delivery_ids))  # fmt: skip
+    return connection.execute(statement.order_by(AttemptRow.id)).all()
+
+
+def totals(connection: Connection) -> Sequence[AnyRow]:
+    """(publication, kind, status, reason, n) from the tallies; deliveries themselves are never counted."""
+    statement = (
+        select(
+            SliceRow.publication, SliceRow.kind, TallyRow.status, TallyRow.reason, func.sum(TallyRow.n).label("n")
+        )
+        .join(TallyRow, TallyRow.slice_id == SliceRow.id)
+        .group_by(SliceRow.publication, SliceRow.kind, TallyRow.status, TallyRow.reason)
+    )
+    return connection.execute(statement).all()
+
+
+def _shown() -> Select[*tuple[Any, ...]]:
+    return select(*_SHOWN)

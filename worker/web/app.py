@@ -1,0 +1,32 @@
+"""The HTTP face, wired."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from fastapi import FastAPI
+
+from worker.web.campaigns import campaigns_router
+from worker.web.events import events_router
+from worker.web.health import health_router
+from worker.web.pages import pages_router
+from worker.web.problems import add_handlers
+
+if TYPE_CHECKING:
+    from worker.bootstrap import System
+
+_ABOUT = """Events in, mail out, the status of every message on record.
+
+Errors are problem details (RFC 9457): `errors` names each field that is wrong, and what would be right."""
+
+
+def create_app(system: System) -> FastAPI:
+    """The application of one process. Nothing is opened before the first request."""
+    app = FastAPI(title="Pressrun", version=version("pressrun"), description=_ABOUT, redoc_url=None)
+    add_handlers(app)
+    app.include_router(events_router(system))
+    app.include_router(campaigns_router(system))
+    app.include_router(health_router(system))
+    app.include_router(pages_router(system))
+    return app
