@@ -74,10 +74,12 @@ def test_workers_get_longer_than_their_shutdown_takes() -> None:
         assert int(grace.removesuffix("s")) > Settings.model_fields["shutdown_seconds"].default
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["PRESSRUN_SECRET_KEY", "PRESSRUN_PUBLIC_URL", "PRESSRUN_SMTP_URL", "PRESSRUN_FLOWER_PASSWORD", "POSTGRES_PASSWORD"],
-)
+_NEEDED = (
+    "PRESSRUN_SECRET_KEY", "PRESSRUN_PUBLIC_URL", "PRESSRUN_SMTP_URL", "PRESSRUN_FLOWER_PASSWORD", "POSTGRES_PASSWORD",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", _NEEDED)
 def test_it_refuses_to_start_without(name: str) -> None:
     """`${NAME:?why}`: unset and empty both stop it, and the reason is shown."""
     found = re.findall(rf"\$\{{{name}(:\?[^}}]+)?[^}}]*\}}", _FILE.read_text("utf-8"))

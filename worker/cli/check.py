@@ -1,0 +1,169 @@
+"""`pressrun check`: is everything there that sending needs? One line each."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime, make_msgid
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.context import settings as current_settings
+from worker.cli.context import system as make_system
+from worker.cli.dns import Lookup, check_sender, look_up_txt
+from worker.cli.findings import Finding
+from worker.cli.output import say, without_secrets
+from worker.domain.doorbell import RecordingDoorbell
+from worker.domain.errors import PressrunError
+from worker.domain.publication import Publication
+
+if TYPE_CHECKING:
+    from worker.bootstrap import System
+
+
+@click.command("check", short_help="Check configuration, database, Redis, relay and DNS.")
+@click.option("--send-to", metavar="ADDRESS", help="Also send one small mail of each publication there.")
+def check(send_to: str | None) -> int:
+    """Check configuration, database, Redis, the relay's login, and each sender's SPF, DKIM and DMARC.
+
+    One line each with the fix; exit code 1 if any fails.
+    """
+    failed = 0
+    for finding in findings(send_to):
+        word = click.style("ok  ", fg="green") if finding.ok else click.style("FAIL", fg="red", bold=True)
+        say(f"{word}  {finding.what}: {without_secrets(finding.words)}")
+        failed += not finding.ok
+    return 1 if failed else 0
+
+
+def findings(send_to: str | None, look_up: Lookup = look_up_txt) -> Iterator[Finding]:
+    """All of them, as they are found. One that needs what failed before it is left out."""
+    try:
+        # a doorbell is not needed, and Celery takes a second to import
+        system = make_system(RecordingDoorbell())
+        publications = system.publications
+    except PressrunError as error:
+        yield Finding(False, "configuration", str(error))
+        return
+    yield Finding(True, "configuration", f"{system.settings.config_dir}, {system.settings.environment}")
+    yield from _unknown_names()
+    yield from (_ways_in(publication) for publication in publications.values())
+    yield _guarded("limits", lambda: f"{len(system.shaping.groups)} destinations in shaping.toml")
+    yield _guarded("templates", lambda: _templates(system))
+    yield _guarded("database", lambda: _database(system))
+    yield _guarded("redis", lambda: _redis(system))
+    yield _guarded("relay", lambda: asyncio.run(_relay(system)))
+    for domain in dict.fromkeys(one.sender.domain for one in publications.values()):
+        yield from check_sender(domain, look_up)
+    if send_to is not None:
+        for publication in publications.values():
+            yield _guarded(f"mail of {publication.slug}", partial(_test_mail, system, publication, send_to))
+
+
+def _unknown_names() -> Iterator[Finding]:
+    """A variable that nothing reads is a typing error, and its setting stays at the default without a word."""
+    from worker.options import Settings
+    from worker.publications import secret_names
+    from worker.settings import PREFIX
+
+    found = current_settings()
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
+    for path in (found.config_dir / "publications").glob("*.toml"):
+        known.update(secret_names(path.stem))
+    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
+        yield Finding(False, name, "nothing reads this variable; is it written as in docs/configuration.md?")
+
+
+def _ways_in(publication: Publication) -> Finding:
+    ways = [
+        word
+        for word, secrets in (
+            ("bearer token", publication.token_hashes),
+            ("signed webhooks", publication.signing_secrets),
+            ("Ghost", publication.ghost_secrets),
+        )
+        if secrets
+    ]
+    words = f"{len(publication.lists)} list(s); open: {', '.join(ways) or 'only `pressrun emit`, no secret is set'}"
+    return Finding(True, f"publication {publication.slug}", words)
+
+
+def _guarded(what: str, look: Callable[[], str]) -> Finding:
+    """What it says; or what it raised, which is written to be read."""
+    try:
+        return Finding(True, what, look())
+    except (PressrunError, OSError) as error:
+        return Finding(False, what, str(error))
+
+
+def _templates(system: System) -> str:
+    from worker.cli.samples import compile_samples
+
+    mails = [mail for one in system.publications.values() for mail in compile_samples(system, one)]
+    warnings = [warning for mail in mails for warning in mail.warnings]
+    return f"{len(mails)} compile" + "".join(f"; {warning}" for warning in warnings)
+
+
+def _database(system: System) -> str:
+    from worker.storage.migrate import require_current, state
+
+    require_current(system.database)
+    url = system.database.url.render_as_string(hide_password=True)
+    return f"{url}, migration {state(system.database).current}"
+
+
+def _redis(system: System) -> str:
+    from worker.embedded import wait_for_redis
+
+    wait_for_redis(system.settings.redis, timeout=2)
+    policy = system.redis.config_get("maxmemory-policy").get("maxmemory-policy")
+    if policy not in (None, "noeviction"):
+        raise PressrunError(f"maxmemory-policy is {policy}: evicted keys break the queues; set it to noeviction")
+    return system.settings.redis
+
+
+async def _relay(system: System) -> str:
+    connection = await system.transport.open()
+    await connection.close()
+    return f"{system.settings.smtp_url} takes mail"
+
+
+def _test_mail(system: System, publication: Publication, to: str) -> str:
+    from worker.audience.addresses import parse_address
+
+    return asyncio.run(_send(system, publication, parse_address(to, "--send-to").email))
+
+
+async def _send(system: System, publication: Publication, to: str) -> str:
+    from worker.domain.message import Envelope
+    from worker.domain.replies import Outcome
+
+    message = _message(system, publication, to)
+    connection = await system.transport.open()
+    try:
+        sender = f"postmaster@{publication.sender.return_domain}"
+        exchange = await connection.send(Envelope(sender, to), message, lambda: None)
+    finally:
+        await connection.close()
+    if exchange.judgement.outcome is not Outcome.ACCEPTED:
+        raise PressrunError(f"{to} was not accepted: {exchange.reply or exchange.detail}")
+    return f"{to} was accepted: {exchange.reply}; look at its headers for dkim=pass and dmarc=pass"
+
+
+def _message(system: System, publication: Publication, to: str) -> bytes:
+    message = EmailMessage(policy=SMTP)
+    message["From"] = f'"{publication.sender.name}" <{publication.sender.email}>'
+    message["To"] = to
+    message["Subject"] = f"{publication.name}: a test of the relay"
+    message["Date"] = format_datetime(system.clock.now())
+    message["Message-ID"] = make_msgid(domain=publication.sender.domain)
+    message.set_content("This mail was sent by `pressrun check --send-to`.\n")
+    return message.as_bytes()
+
+
+COMMANDS = {"check": check}
