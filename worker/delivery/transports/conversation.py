@@ -83,14 +83,16 @@ class SmtpConnection:
         else:
             for stage, command in commands:
                 self._wire.write(command)
-                replies += await self._wire.replies(1, self._timeout)
-                if not _goes_on(stage, replies[-1:]):
+                answer = await self._wire.replies(1, self._timeout)
+                replies += answer
+                if not _goes_on(stage, answer):
                     break
         for index, (stage, _) in enumerate(commands):
             if not _goes_on(stage, replies[index : index + 1]):
                 data_taken = len(replies) == len(commands) and _goes_on(Stage.DATA, replies[-1:])
                 return await self._refused(stage, replies[index:], data_taken=data_taken)
-        return None
+        # lost behind the 354: no byte of the body is out, and none will be
+        return self._lost_at(Stage.DATA) if self._wire.lost else None
 
     async def _refused(self, stage: Stage, replies: list[RawReply], *, data_taken: bool) -> _Ending:
         """The first refusal decides; what was answered after it says how to get the line in order again."""

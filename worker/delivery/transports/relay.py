@@ -51,8 +51,8 @@ class Relay:
 def read_relay(url: str, *, helo: str, connect_timeout: float, verify: bool, ca_file: str) -> Relay:
     """Raises `ConfigurationError` naming the key, what was found (never the password) and what is allowed."""
     parts = _split(url)
-    tls = _tls(parts)
     port = _port(parts)
+    tls = _tls(parts)
     login = _login(parts)
     host = parts.hostname or ""
     if login and tls is Tls.NONE and "tls=" not in parts.query and not _is_loopback(host):
@@ -76,7 +76,7 @@ def _split(url: str) -> SplitResult:
         raise _bad("no host")
     if not re.fullmatch(r"[A-Za-z0-9._:%-]+", parts.hostname):
         raise _bad("a host with characters that no host has")
-    if parts.path not in ("", "/") or parts.fragment:
+    if parts.path not in ("", "/") or parts.fragment or "@" in parts.query:
         raise _bad("something after the host (a `/`, `?` or `#` in the password is written %2F, %3F, %23)")
     return parts
 

@@ -44,7 +44,8 @@ class Wire(asyncio.Protocol):
         return not self._inbox and self._reader.empty
 
     def write(self, data: bytes) -> None:
-        self._transport.write(data)
+        if not self.lost:  # uvloop raises on a closed transport, asyncio warns
+            self._transport.write(data)
 
     async def replies(self, count: int, timeout: float) -> list[RawReply]:  # noqa: ASYNC109 - one timer, not one per wait
         """The next `count` replies, `timeout` seconds for each; fewer after a 421 or where the line was lost."""
