@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 
 import structlog
@@ -97,7 +97,7 @@ class Station:
             "due_retries": system.due.retries,
             "expired": system.due.expired,
             "lost_transactional": self._lost_transactional,
-            "unplanned": lambda: self._ring_for(progress.being_planned, system.doorbell.plan),
+            "unplanned": lambda: self._ring_for(progress.unplanned, system.doorbell.plan),
             "untidy": lambda: self._ring_for(progress.untidy, system.doorbell.tidy),
             "idle_chains": system.slots.wake,
             "finished": self._finished,
@@ -110,9 +110,9 @@ class Station:
         self.system.doorbell.transactional(oldest)
         return 1
 
-    def _ring_for(self, find: Callable[[Connection], Sequence[int]], ring: Callable[[int], None]) -> int:
+    def _ring_for(self, find: Callable[[Connection, datetime], Sequence[int]], ring: Callable[[int], None]) -> int:
         with self.system.database.read() as connection:
-            found = find(connection)
+            found = find(connection, self.system.clock.now())
         for campaign_id in found:
             ring(campaign_id)
         return len(found)
