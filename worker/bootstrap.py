@@ -149,7 +149,7 @@ class System:
 
     @cached_property
     def limiter(self) -> Limiter:
-        return RedisLimiter(self.redis)
+        return RedisLimiter(self.redis, urgent_share=self.settings.transactional_share)
 
     @cached_property
     def limits(self) -> Limits:

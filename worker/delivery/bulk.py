@@ -117,7 +117,7 @@ class Bulk:
         claim = self._press.claimer.campaign(campaign_id, lane.destination, grant.tokens)
         taken = len(claim.claimed) if claim else 0
         if taken < grant.tokens:
-            self._limiter.give_back(lane.limits, grant.tokens - taken)
+            self._limiter.give_back(lane.limits, grant, grant.tokens - taken)
         if claim is None:
             return 0, False
         self._press.send(claim)

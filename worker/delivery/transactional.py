@@ -77,7 +77,7 @@ class Transactional:
         claim = self._press.claimer.transactional(ids[: grant.tokens])
         taken = len(claim.claimed) if claim else 0
         if taken < grant.tokens:
-            self._limiter.give_back(limits, grant.tokens - taken)
+            self._limiter.give_back(limits, grant, grant.tokens - taken)
         if claim is not None:
             self._press.send(claim)
         return taken, 0.0

@@ -1,0 +1,92 @@
+"""The table of destinations: what it says, and what is said about a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.servers import REPOSITORY
+from worker.delivery.throttling import Limit, Shaping
+from worker.domain.errors import ConfigurationError
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "shaping.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_group_with_all_its_figures(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[destinations.a]\ndomains = ["a.example", "b.example"]\nlimit = { count = 10, seconds = 60 }\n'
+        "connections = 2\nmessages_per_connection = 20\n[destinations.b]\ndomains = ['c.example']\n",
+    )
+    shaping = Shaping.load(path)
+    first, second = shaping.groups
+    assert (first.name, first.domains) == ("a", ("a.example", "b.example"))
+    assert first.limit == Limit("destination:a", 10, 60)
+    assert (first.connections, first.messages_per_connection) == (2, 20)
+    assert second.limit is None
+    assert shaping.group_of("B.Example") == "a"
+    assert shaping.group_of("c.example") == "b"
+    assert shaping.group_of("sub.c.example") == ""
+
+
+def test_an_empty_table_limits_nobody(tmp_path: Path) -> None:
+    assert Shaping.load(write(tmp_path, "")).groups == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[destinations.a", "cannot be read"),
+        ("[destinations.a]\n", "destinations.a.domains: is missing"),
+        ("[destinations.a]\ndomains = []", "destinations.a.domains: found []; allowed:"),
+        ("[destinations.a]\ndomains = ['a.example']\nlimits = 5", "destinations.a.limits: there is no such key"),
+        ("[destination.a]\ndomains = ['a.example']", "destination: there is no such key"),
+        (
+            "[destinations.a]\ndomains = ['a.example']\nlimit = { count = 0 }",
+            "destinations.a.limit.count: found 0; allowed: greater than 0",
+        ),
+        (
+            "[destinations.a]\ndomains = ['a.example']\nlimit = { count = inf }",
+            "destinations.a.limit.count: found inf; allowed: a finite number",
+        ),
+        (
+            "[destinations.a]\ndomains = ['a.example']\nlimit = { count = 'many' }",
+            "destinations.a.limit.count: found 'many'; allowed: a valid number",
+        ),
+        (
+            "[destinations.a]\ndomains = ['A.example']",
+            "destinations.a.domains.0: found 'A.example'; allowed: domains in lower case, such as 'gmail.com'",
+        ),
+        ("[destinations.'A B']\ndomains = ['a.example']", "found 'A B'; allowed: names such as 'google'"),
+        (
+            "[destinations.a]\ndomains = ['x.example']\n[destinations.b]\ndomains = ['x.example']",
+            "destinations.b.domains: found 'x.example', which destinations.a lists too; allowed: each domain once",
+        ),
+    ],
+)
+def test_a_wrong_table_is_named(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigurationError) as caught:
+        Shaping.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert said in str(caught.value)
+
+
+def test_no_table_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        Shaping.load(tmp_path / "shaping.toml")
+
+
+def test_the_shipped_table_knows_the_large_providers() -> None:
+    shaping = Shaping.load(REPOSITORY / "config" / "shaping.toml")
+    assert shaping.group_of("gmail.com") == "google"
+    assert shaping.group_of("aol.com") == "yahoo"
+    assert shaping.group_of("hotmail.co.uk") == "outlook"
+    assert shaping.group_of("web.de") == "gmx"
+    assert shaping.group_of("example.com") == ""
+    assert all(group.limit is not None and group.limit.count >= 100 for group in shaping.groups)
