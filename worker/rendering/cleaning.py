@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from urllib.parse import quote
 
 from worker.domain.message import Recipient
@@ -22,7 +21,8 @@ _URL_SAFE = "-._~:/?#[]@!$&'()*+,;=%"
 
 def clean_text(value: str) -> str:
     """One line: nothing unfit, every run of white space (line ends too) one space, none at the ends."""
-    if value.isascii() and value.isprintable() and "  " not in value and value[:1] != " " != value[-1:]:
+    # isprintable() is false for everything in _UNFIT and for every white space but the plain space
+    if value.isprintable() and "  " not in value and value[:1] != " " != value[-1:]:
         return value
     return " ".join(_UNFIT_TEXT.sub("", value).split())
 
@@ -34,7 +34,7 @@ def clean_lines(value: str) -> str:
 
 def clean_url(value: str) -> str:
     """An absolute http(s) URL in ASCII (RFC 3986 §2), anything else in it percent-encoded; otherwise nothing."""
-    if _URL.fullmatch(value):
+    if not value or _URL.fullmatch(value):
         return value
     encoded = quote(_UNFIT_TEXT.sub("", value).strip(), safe=_URL_SAFE)
     return encoded if _URL.fullmatch(encoded) else ""
@@ -42,12 +42,11 @@ def clean_url(value: str) -> str:
 
 def clean_recipient(recipient: Recipient) -> Recipient:
     """The recipient as every path renders it."""
-    return replace(
-        recipient,
-        email=clean_text(recipient.email),
-        name=clean_text(recipient.name),
-        locale=clean_text(recipient.locale),
-        unsubscribe_url=clean_url(recipient.unsubscribe_url),
-        manage_url=clean_url(recipient.manage_url),
-        confirm_url=clean_url(recipient.confirm_url),
+    return Recipient(
+        clean_text(recipient.email),
+        clean_text(recipient.name),
+        clean_text(recipient.locale),
+        clean_url(recipient.unsubscribe_url),
+        clean_url(recipient.manage_url),
+        clean_url(recipient.confirm_url),
     )

@@ -11,23 +11,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
-from itertools import count
 from pathlib import Path
 
 import jinja2
 
 from worker.domain.delivery import Kind
-from worker.domain.errors import TemplateFault
 from worker.domain.message import Content, MessageIdentity, Recipient
-from worker.domain.publication import MailingList, Publication
-from worker.rendering.cleaning import clean_lines, clean_recipient, clean_text
-from worker.rendering.environment import is_fresh, make_environment, render
-from worker.rendering.holes import Guard, Place, Trace, TracedRecipient
-from worker.rendering.inlining import inline_css
+from worker.domain.publication import Publication
+from worker.rendering.cleaning import clean_recipient, clean_text
+from worker.rendering.environment import is_fresh, make_environment
+from worker.rendering.holes import Guard, Trace
 from worker.rendering.layout import Body, Head, Text
 from worker.rendering.limits import check_sizes
-from worker.rendering.places import escape_comment, find_escapes, sentinels
-from worker.rendering.theme import theme_of
+from worker.rendering.places import find_escapes, sentinels
+from worker.rendering.source import Source, compare, plain_text, raw_html, traced
 
 MOST_VARIANTS = 64
 
@@ -38,54 +35,6 @@ _SAMPLES = (
     Recipient("reader@example.org", "", "", _LINK, _LINK, _LINK),
 )
 _NOBODY_IN_PARTICULAR = MessageIdentity("<content@pressrun.invalid>", datetime(2000, 1, 1, tzinfo=UTC))
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One mail's three templates with what its readers share."""
-
-    environment: jinja2.Environment
-    publication: Publication
-    kind: Kind
-    shared: Mapping[str, object]
-
-    @property
-    def folder(self) -> str:
-        return (Kind.NEW_POST if self.kind is Kind.TEST else self.kind).value
-
-    @property
-    def mailing_list(self) -> MailingList | None:
-        found = self.shared.get("list")
-        return found if isinstance(found, MailingList) else None
-
-    def pages(self, recipient: object) -> Content:
-        """Rendered, not yet inlined. Raises `TemplateFault`."""
-        context = {
-            **self.shared,
-            "publication": self.publication,
-            "theme": theme_of(self.publication.brand.color),
-            "kind": self.kind.value,
-            "recipient": recipient,
-        }
-        subject, html, text = (
-            render(self.environment, f"{self.folder}/{name}", dict(context))
-            for name in ("subject.txt", "body.html", "body.txt")
-        )
-        prefix = "[Test] " if self.kind is Kind.TEST else ""
-        return Content(clean_text(prefix + subject), clean_lines(html), clean_lines(text))
-
-    def fault(self, message: str) -> TemplateFault:
-        return TemplateFault(self.file("body.html"), None, message)
-
-    def file(self, name: str) -> str:
-        template = self.environment.get_template(f"{self.folder}/{name}")
-        return template.filename or str(template.name)
-
-    def inlined(self, html: str) -> str:
-        try:
-            return inline_css(html)
-        except Exception as error:
-            raise self.fault(f"the page cannot be inlined: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,18 +89,19 @@ class CompiledMail:
         return node if node is not None else self._compile(recipient, verify=verify)
 
     def _compile(self, recipient: Recipient, *, verify: bool) -> Variant:
-        trace, pages, alone = _traced(self._source, recipient)
+        trace, pages, alone = traced(self._source, recipient)
         if self._variants >= MOST_VARIANTS:
             place = list(trace.places.values())[-1]
             raise place.fault(f"the conditions on recipient make more than {MOST_VARIANTS} different mails; use fewer")
-        subject, text = _plain(pages.subject, trace), _plain(pages.text, trace)
-        _compare(trace, recipient, self._source.file("subject.txt"), subject, alone.subject, clean_text)
-        _compare(trace, recipient, self._source.file("body.txt"), text, alone.text)
-        _compare(trace, recipient, self._source.file("body.html"), _raw_html(pages.html, trace), alone.html)
+        subject, text = plain_text(pages.subject, trace), plain_text(pages.text, trace)
+        compare(trace, recipient, self._source.file("subject.txt"), subject, alone.subject, clean_text)
+        compare(trace, recipient, self._source.file("body.txt"), text, alone.text)
+        compare(trace, recipient, self._source.file("body.html"), raw_html(pages.html, trace), alone.html)
         html = self._inlined_html(pages.html, trace)
         if verify and html.fill(recipient) != self._source.inlined(alone.html):
-            raise self._source.fault("the page is inlined differently for different readers; a rule of its <style> looks at what a recipient's field fills")
-        self.warnings += tuple(one for one in check_sizes(self._source, html.fill(recipient)) if one not in self.warnings)
+            raise self._source.fault("a rule of the page's <style> looks at what a recipient's field fills; drop it")
+        found = check_sizes(self._source, html.fill(recipient))
+        self.warnings += tuple(one for one in found if one not in self.warnings)
         head = Head(self._source.publication, self._source.kind, self._source.mailing_list, subject)
         return self._hang(Variant(head, Body(text, html)), trace.guards)
 
@@ -187,40 +137,6 @@ def _setter(fork: Fork, answer: bool) -> Callable[[Fork | Variant], None]:
 def _decoded(message: object, kind: str) -> str:
     part = message.get_body((kind,))  # type: ignore[attr-defined]
     return str(part.get_content()).replace("\r\n", "\n")
-
-
-def _mark(number: int) -> str:
-    """Letters and digits in which the first occurs once, so that two sentinels never overlap."""
-    return f"Zj{number:04d}pressrunq"
-
-
-def _traced(source: Source, recipient: Recipient) -> tuple[Trace, Content, Content]:
-    """The rendering with holes and the one for this recipient alone, with a mark that is in neither's content."""
-    alone = source.pages(recipient)
-    whole = alone.subject + alone.html + alone.text
-    mark = next(mark for mark in map(_mark, count()) if mark not in whole)
-    trace = Trace(recipient, mark)
-    return trace, source.pages(TracedRecipient(trace)), alone
-
-
-def _plain(page: str, trace: Trace) -> Text:
-    parts = sentinels(trace.mark).split(page)
-    return Text(tuple(parts[::2]), tuple((trace.outputs[int(number)][0], None) for number in parts[1::2]))
-
-
-def _raw_html(page: str, trace: Trace) -> Text:
-    text = _plain(page, trace)
-    return Text(text.pieces, tuple((expression, escape_comment) for expression, _ in text.slots))
-
-
-def _compare(
-    trace: Trace, recipient: Recipient, file: str, text: Text, alone: str, clean: Callable[[str], str] = str
-) -> None:  # fmt: skip
-    """Whatever reached a hole's text by a way of its own (a captured block, |safe) shows here."""
-    if clean(text.fill(recipient)) == alone:
-        return
-    place = next((place for expression, place in trace.outputs if place.file == file), Place(file, None))
-    raise place.fault("a recipient's field is changed or measured after its output (a captured block, |safe, a filter block); put the filter on the field itself")
 
 
 class MailCompiler:

@@ -19,7 +19,9 @@ _PREHEADER = 140
 _EXCERPT = 280
 
 
-def post_context(publication: Publication, post: Mapping[str, object], *, list_slug: str | None = None) -> dict[str, object]:
+def post_context(
+    publication: Publication, post: Mapping[str, object], *, list_slug: str | None = None
+) -> dict[str, object]:  # fmt: skip
     """`post` is an event's `data.post`. Gives `post` (sanitised `html`, `text`, `title`, `url`, `excerpt`,
     `preheader`, `image`, `image_alt`, `date`, `authors`, `byline`, `tags`) and `list`.
 
@@ -52,7 +54,9 @@ def post_context(publication: Publication, post: Mapping[str, object], *, list_s
     return {"post": shown, "list": publication.list_named(list_slug) if list_slug else None}
 
 
-def confirmation_context(publication: Publication, lists: Sequence[MailingList], expires_hours: float) -> dict[str, object]:
+def confirmation_context(
+    publication: Publication, lists: Sequence[MailingList], expires_hours: float
+) -> dict[str, object]:  # fmt: skip
     """For `confirmation`, `already_subscribed` and `welcome`: `lists`, `list` (the first) and `expires` in words."""
     return {"lists": tuple(lists), "list": next(iter(lists), None), "expires": duration(expires_hours)}
 

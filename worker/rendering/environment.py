@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from jinja2.filters import do_truncate
-from jinja2.tests import TESTS
 
 from worker.domain.errors import TemplateFault
 from worker.rendering.holes import Hole, Place, applied, finalize, here
@@ -33,7 +33,7 @@ def _filter(environment: jinja2.Environment, name: str, function: Callable[..., 
         if not isinstance(value, Hole):
             return function(*args, **kwargs)
         if name not in LISTED:
-            raise here().fault(f"{value.expression}|{name}: not one of the filters for a recipient's field: {_listed()}")
+            raise here().fault(f"{value.expression}|{name}: a recipient's field takes these filters only: {_listed()}")
         return applied(value, LISTED[name], _plain(environment, name, function), args[skip + 1 :], kwargs)
 
     return on_value
@@ -49,14 +49,14 @@ def _listed() -> str:
     return ", ".join(sorted(set(LISTED.values())))
 
 
-def _test(name: str, function: Callable[..., bool]) -> Callable[..., bool]:
+def _test(name: str, function: Any) -> Any:
     if name in _TESTS_FOR_HOLES or hasattr(function, "jinja_pass_arg"):
         return function
 
     @wraps(function)
-    def on_value(value: object, *args: object) -> bool:
+    def on_value(value: object, *args: object) -> object:
         if isinstance(value, Hole):
-            raise here().fault(f"{value.expression} is {name}: not a condition for a recipient's field; compare with == or !=")
+            raise here().fault(f"{value.expression} is {name}: ask whether a recipient's field is filled, or == or !=")
         return function(value, *args)
 
     return on_value
@@ -83,7 +83,7 @@ def make_environment(templates: Path, override: Path | None) -> jinja2.Environme
     )
     for name, function in list(environment.filters.items()):
         environment.filters[name] = _filter(environment, name, function)
-    for name, test in TESTS.items():
+    for name, test in list(environment.tests.items()):
         environment.tests[name] = _test(name, test)
     return environment
 

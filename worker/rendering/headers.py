@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from worker.rendering.errors import Unaddressable
 
 LONGEST_ADDRESS = 320  # 64 + "@" + 255 (RFC 5321 §4.5.3.1)
 _FOLD = "\r\n "
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+(?: [A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+)*")
-_DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]+(?:\.[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]+)*")
+_ATEXT = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~]+"
+_ATEXT_UTF8 = _ATEXT.replace("]", r"\u0080-\U0010ffff]")
+_ATOMS = re.compile(f"{_ATEXT}(?: {_ATEXT})*")
+_ORDINARY = re.compile(rf"{_ATEXT}(?:\.{_ATEXT})*@[A-Za-z0-9.\-]+")
+_DOT_ATOM = re.compile(rf"{_ATEXT_UTF8}(?:\.{_ATEXT_UTF8})*")
 _DOMAIN = re.compile(r"[A-Za-z0-9.\-]+|\[[A-Za-z0-9.:\-]+\]")
 _NO_DOMAIN = re.compile(r"[^A-Za-z0-9.\-:\[\]]")
 _PLAIN_NAME = 60
 _WORD = 75  # an encoded-word (RFC 2047 §2)
 _LINE = 76
 # What an encoded-word may show as it is, in a phrase too (RFC 2047 §5 (3)).
-_Q = {ord(char): char for char in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/"} | {32: "_"}
+_SHOWN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
 
 
+@lru_cache(maxsize=4096)
 def _q(char: str) -> str:
-    return "".join(_Q.get(byte) or f"={byte:02X}" for byte in char.encode())
+    if char == " ":
+        return "_"
+    return char if char in _SHOWN else "".join(f"={byte:02X}" for byte in char.encode())
 
 
 def encoded_words(text: str, column: int) -> str:
@@ -78,6 +85,8 @@ def address(email: str) -> str:
     """
     if len(email) > LONGEST_ADDRESS:
         raise Unaddressable(f"recipient.email: {len(email)} characters; an address has {LONGEST_ADDRESS} at most")
+    if _ORDINARY.fullmatch(email):
+        return email
     local, _, domain = email.rpartition("@")
     if not _DOT_ATOM.fullmatch(local):
         escaped = local.replace("\\", "\\\\").replace('"', '\\"')

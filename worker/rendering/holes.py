@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from operator import attrgetter
+from types import FrameType
 from typing import NoReturn
 
 from markupsafe import Markup
@@ -36,12 +37,13 @@ class Place:
 
 def here() -> Place:
     """The line of the innermost template that is running (Jinja keeps the template among the frame's globals)."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         template = frame.f_globals.get("__jinja_template__")
         if template is not None:
-            return Place(template.filename or template.name or "template", template.get_corresponding_lineno(frame.f_lineno))
-        frame = frame.f_back  # type: ignore[assignment]
+            line = template.get_corresponding_lineno(frame.f_lineno)
+            return Place(template.filename or template.name or "template", line)
+        frame = frame.f_back
     return Place("template", None)
 
 
@@ -171,7 +173,7 @@ class Hole:
             raise AttributeError(name)
         raise here().fault(f"{self.expression}.{name}: a recipient's field has no such part; {_ADVICE}")
 
-    __hash__ = _refused("looking it up")  # type: ignore[assignment]
+    __hash__ = _refused("looking it up")
     __str__ = __repr__ = __format__ = _refused("joining it into a text")
     __html__ = _refused("marking it as HTML")
     __iter__ = __reversed__ = _refused("iterating")
@@ -221,7 +223,9 @@ def check_argument(value: object, mark: str) -> object:
     raise here().fault(f"a filter on a recipient's field takes plain texts and numbers, not {type(value).__name__}")
 
 
-def applied(hole: Hole, name: str, function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]) -> Hole:
+def applied(
+    hole: Hole, name: str, function: Callable[..., object], args: tuple[object, ...], kwargs: Mapping[str, object]
+) -> Hole:  # fmt: skip
     """The hole with one more filter on it."""
     mark = hole.trace.mark
     if hole.expression.last == "escape":

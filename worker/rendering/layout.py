@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.utils import format_datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 from operator import itemgetter
 
@@ -20,6 +20,8 @@ from worker.rendering.quoted import encode_piece, encode_value
 Slot = tuple[Expression, Escape | None]
 # "=_" can occur in no quoted-printable text, so no content can end its part.
 _BOUNDARY = "=_pressrun_" + sha256(b"boundary").hexdigest()[:16]
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SENT_BY_MACHINE = frozenset({Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED})
 
 
@@ -45,16 +47,11 @@ def _reader(slot: Slot) -> Callable[[Recipient], str]:
     return lambda recipient: escape(read(recipient))
 
 
-def _encoder(slot: Slot) -> Callable[[Recipient], bytes]:
-    read = _reader(slot)
-    return lambda recipient: encode_value(read(recipient))
-
-
 class Body:
     """Both parts, ready but for the values. Each distinct value is read, escaped and encoded once a message."""
 
     def __init__(self, text: Text, html: Text) -> None:
-        slots = list(dict.fromkeys((*text.slots, *html.slots)))
+        slots = sorted(dict.fromkeys((*text.slots, *html.slots)), key=lambda slot: str(slot[0]))
         pool: list[bytes] = []
         order: list[int] = []
 
@@ -70,12 +67,19 @@ class Body:
                 order.append(slots.index(slot))
             fixed(encode_piece(part.pieces[-1], more=False) + b"\r\n")
         fixed(f"--{_BOUNDARY}--\r\n".encode())
-        self._encoders = tuple(map(_encoder, slots))
+        self._readers = tuple(map(_reader, slots))
         self._pool = tuple(pool)
         self._pick = itemgetter(*order)
 
     def fill(self, recipient: Recipient) -> bytes:
-        return b"".join(self._pick((*[encode(recipient) for encode in self._encoders], *self._pool)))
+        # Slots of one field stand side by side; most values are the same under every escape.
+        values, before, encoded = [], "", b""
+        for read in self._readers:
+            value = read(recipient)
+            if value != before:
+                before, encoded = value, encode_value(value)
+            values.append(encoded)
+        return b"".join(self._pick((*values, *self._pool)))
 
 
 def _part_head(kind: str) -> bytes:
@@ -109,7 +113,7 @@ class Head:
         return b"".join((
             subject,
             f"To: {mailbox(recipient.name, recipient.email, 4)}\r\n"
-            f"Date: {format_datetime(identity.date)}\r\n"
+            f"Date: {_date(identity.date)}\r\n"
             f"Message-ID: {identity.message_id}\r\n".encode(),
             self._one_click(recipient) if self._unsubscribes else b"",
             self._fixed,
@@ -125,6 +129,13 @@ class Head:
             f"List-Unsubscribe: <{recipient.unsubscribe_url}>\r\n"
             "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
         ).encode()
+
+
+def _date(moment: datetime) -> str:
+    """RFC 5322 §3.3, in UTC."""
+    utc = moment.astimezone(UTC)
+    day = f"{_DAYS[utc.weekday()]}, {utc.day:02d} {_MONTHS[utc.month - 1]} {utc.year:04d}"
+    return f"{day} {utc.hour:02d}:{utc.minute:02d}:{utc.second:02d} +0000"
 
 
 def _subject(text: str) -> bytes:

@@ -30,10 +30,12 @@ def check_sizes(page: Page, html: str) -> tuple[str, ...]:
     """Warnings; raises `ContentTooLarge` saying what to cut, or `TemplateFault` for the style."""
     style = sum(len(found.encode()) for found in _STYLE.findall(html))
     if style > MOST_STYLE_BYTES:
-        raise TemplateFault(page.file("body.html"), None, f"{style:,} bytes of <style> are left after inlining; Gmail reads {MOST_STYLE_BYTES:,} at most: cut rules")
+        message = f"{style:,} bytes of <style> are left after inlining, Gmail reads {MOST_STYLE_BYTES:,}: cut rules"
+        raise TemplateFault(page.file("body.html"), None, message)
     size = len(html.encode())
     if size > MOST_BYTES:
-        raise ContentTooLarge(f"{_size(size)}, over the limit of {_kb(MOST_BYTES)} near which Gmail clips a mail; {_cut(page, size)}")
+        near = f"over the limit of {_kb(MOST_BYTES)} near which Gmail clips a mail"
+        raise ContentTooLarge(f"{_size(size)}, {near}; {_cut(page, size)}")
     if size > WARN_BYTES:
         return (f"{_size(size)}; Gmail clips near 102 KB and the limit is {_kb(MOST_BYTES)}",)
     return ()

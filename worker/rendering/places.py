@@ -16,7 +16,9 @@ from worker.rendering.holes import Expression, Place, Trace
 
 Escape = Callable[[str], str]
 
-_URL_ATTRIBUTES = frozenset({"href", "src", "action", "background", "poster", "cite", "longdesc", "formaction", "data", "srcset"})
+_URL_ATTRIBUTES = frozenset({
+    "href", "src", "action", "background", "poster", "cite", "longdesc", "formaction", "data", "srcset",
+})  # fmt: skip
 # What no rule of the page's style and no script looks at.
 _ATTRIBUTES = frozenset({"alt", "title", "aria-label", "lang", "summary", "abbr", "placeholder", "value", "datetime"})
 _RAW = frozenset({"style", "script", "iframe", "noscript", "noembed", "noframes", "xmp", "plaintext", "textarea"})
@@ -57,7 +59,7 @@ class _Finder:
             yield int(match[1]), expression, place, match.start(), match.end()
 
     def walk(self, element: etree._Element) -> Iterator[tuple[int, Escape]]:
-        if isinstance(element.tag, str):
+        if not isinstance(element, etree._Comment | etree._ProcessingInstruction):
             for name, value in element.attrib.items():
                 yield from self._attribute(str(name), str(value))
             yield from self._text(element.text, raw=element.tag in _RAW)
@@ -70,7 +72,7 @@ class _Finder:
     def _text(self, text: str | None, *, raw: bool) -> Iterator[tuple[int, Escape]]:
         for number, expression, place, _, _ in self._holes(text):
             if raw:
-                raise place.fault(f"{expression} stands inside <style>, <script> or the like, where nothing can be escaped")
+                raise place.fault(f"{expression} stands in <style>, <script> or the like; nothing can be escaped there")
             yield number, escape_text
 
     def _comment(self, text: str | None) -> Iterator[tuple[int, Escape]]:
@@ -85,7 +87,7 @@ class _Finder:
                 _check_url(name, value, expression, place, start, end)
             elif name not in _ATTRIBUTES:
                 allowed = ", ".join(sorted(_ATTRIBUTES))
-                raise place.fault(f"{expression} stands in the attribute {name}=; it may stand in {allowed}, href and src")
+                raise place.fault(f"{expression} stands in {name}=; it may stand in {allowed}, href and src")
             yield number, escape_attribute
 
 
@@ -114,5 +116,5 @@ def find_escapes(page: str, trace: Trace) -> list[tuple[int, Escape]]:
     if [number for number, _ in found] != written:
         lost = next((number for number in written if number not in {one for one, _ in found}), written[0])
         expression, place = trace.outputs[lost]
-        raise place.fault(f"{expression} stands where no text can be: in a tag's or an attribute's name, or outside the page")
+        raise place.fault(f"{expression} stands where no text can be, such as in a tag's name or after the page")
     return found

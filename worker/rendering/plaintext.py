@@ -7,9 +7,10 @@ import re
 import lxml.html
 from lxml import etree
 
-_BLOCKS = frozenset(
-    "p div figure figcaption blockquote ul ol li dl dt dd pre hr table caption thead tbody tfoot tr h1 h2 h3 h4 h5 h6".split()
-)
+_BLOCKS = frozenset({
+    "p", "div", "figure", "figcaption", "blockquote", "ul", "ol", "li", "dl", "dt", "dd", "pre",
+    "hr", "table", "caption", "thead", "tbody", "tfoot", "tr", "h1", "h2", "h3", "h4", "h5", "h6",
+})  # fmt: skip
 _SPACE = re.compile(r"[ \t\n\r\f]+")
 
 
@@ -83,7 +84,7 @@ def _rows(element: etree._Element) -> list[str]:
 
 def _inline(element: etree._Element) -> str:
     """Line breaks travel as NUL, which no content holds, since `_tidy` folds white space."""
-    if not isinstance(element.tag, str):
+    if isinstance(element, etree._Comment):
         return ""
     if element.tag == "br":
         return "\0"

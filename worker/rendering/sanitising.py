@@ -14,14 +14,18 @@ from worker.rendering.cleaning import clean_lines
 CONTENT_WIDTH = 536
 """Pixels an image may take: 600 without the page's padding. Outlook knows no max-width."""
 
-_TAGS = frozenset(
-    "a abbr b blockquote br caption cite code col colgroup dd del dfn div dl dt em figcaption figure h1 h2 h3 h4 h5 h6 hr i "
-    "img ins kbd li mark ol p pre q s samp small span strong sub sup table tbody td tfoot th thead time tr u ul var".split()
-)
+_TAGS = frozenset({
+    "a", "abbr", "b", "blockquote", "br", "caption", "cite", "code", "col", "colgroup", "dd", "del",
+    "dfn", "div", "dl", "dt", "em", "figcaption", "figure", "h1", "h2", "h3", "h4", "h5", "h6",
+    "hr", "i", "img", "ins", "kbd", "li", "mark", "ol", "p", "pre", "q", "s", "samp", "small",
+    "span", "strong", "sub", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "time", "tr",
+    "u", "ul", "var",
+})  # fmt: skip
 # Gone with all that is in them; any other tag goes and its text stays.
-_DROPPED = frozenset(
-    "script style form button select textarea svg math noscript template object applet title head canvas dialog".split()
-)
+_DROPPED = frozenset({
+    "script", "style", "form", "button", "select", "textarea", "svg", "math", "noscript",
+    "template", "object", "applet", "title", "head", "canvas", "dialog",
+})  # fmt: skip
 _ATTRIBUTES = {
     "*": {"id", "lang", "dir", "title"},
     "a": {"href", "name"},
@@ -94,7 +98,7 @@ def _link_embeds(html: str) -> str:
         parent = element.getparent()
         if parent is not None:
             parent.replace(element, link)
-    return lxml.html.tostring(root, encoding="unicode")
+    return str(lxml.html.tostring(root, encoding="unicode"))
 
 
 def _watch(tag: str, source: str) -> str:
