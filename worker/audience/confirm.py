@@ -80,7 +80,8 @@ def resend(
     consent: Consent, now: datetime,
 ) -> SignUpResult | None:  # fmt: skip
     """A new link for an expired one: a sign-up like any other, under the same limits. None for an invalid token."""
-    holder = holder_of(connection, keys, token, Purpose.CONFIRM, lock=True)
+    # not locked: a sign-up locks the address first, then the reader
+    holder = holder_of(connection, keys, token, Purpose.CONFIRM)
     publication = None if holder is None else publications.get(holder.publication)
     if holder is None or publication is None:
         return None

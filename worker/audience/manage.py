@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,7 +10,9 @@ from sqlalchemy import Connection
 
 from worker.audience import queries
 from worker.audience.links import Holder, holder_of
+from worker.audience.queries import AnyRow
 from worker.domain.audience import ConsentAction, SubscriptionStatus
+from worker.domain.errors import InvalidInput
 from worker.domain.publication import Publication
 from worker.domain.tokens import KeyRing, Purpose
 
@@ -45,22 +47,59 @@ def choose(
 ) -> Choices | None:  # fmt: skip
     """Make `wanted` the lists the reader is on: joined at once, since the link came by mail to that mailbox.
 
-    A list that is asked for and waits for its confirmation is active with it; one not in `wanted` is left.
+    A list that waits for its confirmation goes on waiting unless it is wanted.
     """
-    holder = holder_of(connection, keys, token, Purpose.MANAGE, lock=True)
-    if holder is None or holder.publication != publication.slug:
+    holder = _mine(connection, keys, token, publication)
+    if holder is None:
         return None
-    leaving = [one.id for one in holder.subscriptions.values()
-               if one.list_slug not in wanted and one.status != _Status.UNSUBSCRIBED]  # fmt: skip
-    joined = [_join(connection, holder, one.slug, now) for one in publication.lists if one.slug in wanted]
-    joining = [one for one in joined if one is not None]
-    queries.unsubscribe(connection, leaving, now)
-    queries.add_consents(connection, leaving, ConsentAction.WITHDRAWN, now, ip=ip, form=_FORM)
-    queries.add_consents(connection, joining, ConsentAction.CONFIRMED, now, ip=ip, form=_FORM)
+    leaving = [one for one in holder.with_status(_Status.ACTIVE)
+               if publication.list_named(one.list_slug) and one.list_slug not in wanted]  # fmt: skip
+    _leave(connection, leaving, ip, now)
+    _join(connection, holder, [one.slug for one in publication.lists if one.slug in wanted], ip, now)
     return look(connection, keys, token, publication)
 
 
-def _join(connection: Connection, holder: Holder, list_slug: str, now: datetime) -> int | None:
+def join(
+    connection: Connection, keys: KeyRing, token: str, publication: Publication, list_slug: str, ip: str, now: datetime
+) -> Choices | None:
+    """Join one list, at once; the others stay as they are. Raises `InvalidInput` for a list that is not there."""
+    if publication.list_named(list_slug) is None:
+        raise InvalidInput.of("list", f"{publication.slug} has no such list")
+    holder = _mine(connection, keys, token, publication)
+    if holder is None:
+        return None
+    _join(connection, holder, [list_slug], ip, now)
+    return look(connection, keys, token, publication)
+
+
+def leave_all(
+    connection: Connection, keys: KeyRing, token: str, publication: Publication, ip: str, now: datetime
+) -> Choices | None:
+    """Leave every list, those that wait for a confirmation too."""
+    holder = _mine(connection, keys, token, publication)
+    if holder is None:
+        return None
+    _leave(connection, holder.with_status(_Status.ACTIVE, _Status.PENDING), ip, now)
+    return look(connection, keys, token, publication)
+
+
+def _mine(connection: Connection, keys: KeyRing, token: str, publication: Publication) -> Holder | None:
+    holder = holder_of(connection, keys, token, Purpose.MANAGE, lock=True)
+    return None if holder is None or holder.publication != publication.slug else holder
+
+
+def _leave(connection: Connection, leaving: Sequence[AnyRow], ip: str, now: datetime) -> None:
+    ids = [one.id for one in leaving]
+    queries.unsubscribe(connection, ids, now)
+    queries.add_consents(connection, ids, ConsentAction.WITHDRAWN, now, ip=ip, form=_FORM)
+
+
+def _join(connection: Connection, holder: Holder, slugs: Sequence[str], ip: str, now: datetime) -> None:
+    joined = [one for slug in slugs if (one := _joined(connection, holder, slug, now)) is not None]
+    queries.add_consents(connection, joined, ConsentAction.CONFIRMED, now, ip=ip, form=_FORM)
+
+
+def _joined(connection: Connection, holder: Holder, list_slug: str, now: datetime) -> int | None:
     """The id of the subscription that became active; None where it was."""
     found = holder.subscriptions.get(list_slug)
     if found is None:
