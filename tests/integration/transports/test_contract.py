@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 
 from tests.integration.transports.conftest import Connect, Run, Serve
-from tests.smtpd import Rule
+from tests.smtpd import At, Rule
 from worker.delivery.transports.base import Exchange, HopUnavailable, Transport
 from worker.delivery.transports.memory import Answer, InMemoryTransport
 from worker.domain.message import Envelope
@@ -32,17 +34,15 @@ Make = Callable[[dict[str, list[Answer]], int], AbstractContextManager[Stand]]
 
 
 def _rules(script: dict[str, list[Answer]]) -> Iterator[Rule]:
-    places = {Stage.RCPT: "rcpt", Stage.DATA: "data", Stage.BODY: "dot"}
+    places: dict[Stage, At] = {Stage.RCPT: "rcpt", Stage.DATA: "data", Stage.BODY: "dot"}
     for address, answers in script.items():
         for answer in answers:
             reply = None if answer.reply is None else str(answer.reply)
-            yield Rule(places[answer.stage], reply=reply, cut=reply is None, rcpt=address, times=1, accept=answer.taken)  # type: ignore[arg-type]
+            yield Rule(places[answer.stage], reply=reply, cut=reply is None, rcpt=address, times=1, accept=answer.taken)
 
 
 @pytest.fixture(params=["memory", "smtp", "smtp without PIPELINING"])
 def make(request: pytest.FixtureRequest, serve: Serve, connect: Connect) -> Make:
-    from contextlib import contextmanager
-
     @contextmanager
     def memory(script: dict[str, list[Answer]], limit: int) -> Iterator[Stand]:
         transport = InMemoryTransport(script, messages_per_connection=limit)
@@ -69,13 +69,13 @@ async def send_all(transport: Transport, *addresses: str) -> tuple[list[Exchange
     bodies: list[str] = []
     exchanges = []
     for address in addresses:
-        exchanges.append(await connection.send(envelope(address), MESSAGE, lambda to=address: bodies.append(to)))
+        exchanges.append(await connection.send(envelope(address), MESSAGE, partial(bodies.append, address)))
     usable = connection.usable
     await connection.close()
     return exchanges, bodies, usable
 
 
-def test_what_is_accepted_arrives_as_it_was(make: Make, run: Run[None]) -> None:
+def test_what_is_accepted_arrives_as_it_was(make: Make, run: Run[Any]) -> None:
     with make({}, 100) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A, B))
         assert stand.received() == [(envelope(A), MESSAGE), (envelope(B), MESSAGE)]
@@ -89,7 +89,7 @@ def test_what_is_accepted_arrives_as_it_was(make: Make, run: Run[None]) -> None:
 @pytest.mark.parametrize("stage", [Stage.RCPT, Stage.DATA, Stage.BODY])
 @pytest.mark.parametrize("reply", [Reply(451, "4.3.0", "later"), Reply(550, "5.7.1", "never")])
 def test_a_refusal_ends_one_envelope_and_not_the_connection(
-    make: Make, run: Run[None], stage: Stage, reply: Reply
+    make: Make, run: Run[Any], stage: Stage, reply: Reply
 ) -> None:
     with make({B: [Answer(stage, reply)]}, 100) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A, B, C, B))
@@ -101,7 +101,7 @@ def test_a_refusal_ends_one_envelope_and_not_the_connection(
 
 
 @pytest.mark.parametrize("stage", [Stage.RCPT, Stage.DATA, Stage.BODY])
-def test_421_ends_the_connection_and_nothing_more_is_tried_on_it(make: Make, run: Run[None], stage: Stage) -> None:
+def test_421_ends_the_connection_and_nothing_more_is_tried_on_it(make: Make, run: Run[Any], stage: Stage) -> None:
     reply = Reply(421, "4.3.2", "closing")
     with make({B: [Answer(stage, reply)]}, 100) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A, B, C))
@@ -114,7 +114,7 @@ def test_421_ends_the_connection_and_nothing_more_is_tried_on_it(make: Make, run
 
 
 @pytest.mark.parametrize("stage", [Stage.RCPT, Stage.DATA])
-def test_a_cut_before_the_body_was_no_try(make: Make, run: Run[None], stage: Stage) -> None:
+def test_a_cut_before_the_body_was_no_try(make: Make, run: Run[Any], stage: Stage) -> None:
     with make({B: [Answer(stage)]}, 100) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A, B, C))
         assert [one.rcpt_to for one, _ in stand.received()] == [A]
@@ -127,7 +127,7 @@ def test_a_cut_before_the_body_was_no_try(make: Make, run: Run[None], stage: Sta
 
 
 @pytest.mark.parametrize("taken", [True, False])
-def test_a_cut_after_the_body_leaves_it_unknown(make: Make, run: Run[None], taken: bool) -> None:
+def test_a_cut_after_the_body_leaves_it_unknown(make: Make, run: Run[Any], taken: bool) -> None:
     with make({A: [Answer(Stage.BODY, taken=taken)]}, 100) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A))
         assert len(stand.received()) == taken
@@ -137,7 +137,7 @@ def test_a_cut_after_the_body_leaves_it_unknown(make: Make, run: Run[None], take
     assert not usable
 
 
-def test_the_message_limit_ends_the_connection_in_good_order(make: Make, run: Run[None]) -> None:
+def test_the_message_limit_ends_the_connection_in_good_order(make: Make, run: Run[Any]) -> None:
     with make({}, 2) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A, B, C))
         assert [one.rcpt_to for one, _ in stand.received()] == [A, B]
@@ -148,7 +148,7 @@ def test_the_message_limit_ends_the_connection_in_good_order(make: Make, run: Ru
     assert not usable
 
 
-def test_an_address_that_could_end_its_command_writes_nothing(make: Make, run: Run[None]) -> None:
+def test_an_address_that_could_end_its_command_writes_nothing(make: Make, run: Run[Any]) -> None:
     with make({}, 100) as stand:
         hostile = "a@e.example>\r\nRCPT TO:<b@e.example"
         exchanges, bodies, usable = run(send_all(stand.transport, hostile, A))
@@ -158,7 +158,7 @@ def test_an_address_that_could_end_its_command_writes_nothing(make: Make, run: R
     assert usable
 
 
-def test_a_journal_that_fails_sends_nothing_and_ends_the_connection(make: Make, run: Run[None]) -> None:
+def test_a_journal_that_fails_sends_nothing_and_ends_the_connection(make: Make, run: Run[Any]) -> None:
     def fail() -> None:
         raise OSError("no space left on device")
 
@@ -175,7 +175,7 @@ def test_a_journal_that_fails_sends_nothing_and_ends_the_connection(make: Make, 
         assert stand.received() == []
 
 
-def test_closing_twice_is_one_goodbye(make: Make, run: Run[None]) -> None:
+def test_closing_twice_is_one_goodbye(make: Make, run: Run[Any]) -> None:
     async def close_twice(transport: Transport) -> Exchange:
         connection = await transport.open()
         await connection.close()
@@ -188,7 +188,7 @@ def test_closing_twice_is_one_goodbye(make: Make, run: Run[None]) -> None:
     assert (exchange.stage, exchange.reply) == (Stage.CONNECT, None)
 
 
-def test_a_hop_that_is_down_says_so(run: Run[None]) -> None:
+def test_a_hop_that_is_down_says_so(run: Run[Any]) -> None:
     transport = InMemoryTransport(down=HopUnavailable("no route"))
     with pytest.raises(HopUnavailable, match="no route"):
         run(send_all(transport, A))

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.integration.transports.conftest import Connect, Run, Serve
-from tests.smtpd import At, Rule
+from tests.smtpd import At, Certificate, Rule
 from worker.delivery.transports.base import Exchange
 from worker.delivery.transports.smtp import SmtpTransport
 from worker.domain.delivery import Reason
@@ -121,7 +121,7 @@ def test_data_refused_is_reset(
 @pytest.mark.parametrize(("at", "reply", "stage"), [
     ("data", "250 2.0.0 ok", Stage.DATA), ("rcpt", "354 go on", Stage.RCPT), ("mail", "334 x", Stage.MAIL),
     ("data", "221 2.0.0 bye", Stage.DATA), ("dot", "354 go on", Stage.BODY),
-])  # fmt: skip
+])
 def test_an_answer_that_makes_no_sense_is_no_acceptance(
     serve: Serve, connect: Connect, run: Run[Any], pipelining: bool, at: At, reply: str, stage: Stage
 ) -> None:
@@ -137,7 +137,7 @@ def test_an_answer_that_makes_no_sense_is_no_acceptance(
 @pytest.mark.parametrize(("at", "stage", "name"), [
     ("mail", Stage.MAIL, "MAIL"), ("rcpt", Stage.RCPT, "RCPT"), ("data", Stage.DATA, "DATA"),
     ("body", Stage.BODY, "the message"), ("dot", Stage.BODY, "the message"),
-])  # fmt: skip
+])
 def test_silence_ends_at_the_deadline_and_names_what_was_waited_for(
     serve: Serve, connect: Connect, run: Run[Any], pipelining: bool, at: At, stage: Stage, name: str
 ) -> None:
@@ -152,7 +152,7 @@ def test_silence_ends_at_the_deadline_and_names_what_was_waited_for(
 @BOTH
 @pytest.mark.parametrize(("at", "stage"), [
     ("mail", Stage.MAIL), ("rcpt", Stage.RCPT), ("data", Stage.DATA), ("body", Stage.BODY), ("dot", Stage.BODY),
-])  # fmt: skip
+])
 def test_a_cut_line_ends_where_it_was_cut(
     serve: Serve, connect: Connect, run: Run[Any], pipelining: bool, at: At, stage: Stage
 ) -> None:
@@ -175,7 +175,7 @@ def test_a_reply_split_over_packets_and_lines_is_one_reply(serve: Serve, connect
 @pytest.mark.parametrize(("reply", "detail"), [
     ("hello there", "not an SMTP reply: b'hello there"), ("250 " + "x" * 9000, "a reply line over 8192"),
     ("\n".join(["250-" + "x" * 1000] * 70), "a reply over 65536 bytes"),
-])  # fmt: skip
+])
 def test_garbage_ends_the_connection(serve: Serve, connect: Connect, run: Run[Any], reply: str, detail: str) -> None:
     with serve(Rule("rcpt", reply=reply)) as server:
         exchanges, usable = run(send_all(connect(server.url), A))
@@ -224,6 +224,19 @@ def test_dots_line_ends_and_size_arrive_as_they_were(serve: Serve, connect: Conn
         assert [one.parameters for one in server.messages] == [f"SIZE={len(one)}" for one in bodies]
 
 
+def test_a_large_message_goes_out_whole_under_tls(
+    serve: Serve, connect: Connect, run: Run[Any], certificate: Certificate, ca_file: str
+) -> None:
+    message = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 100_000
+    with serve(tls="starttls", certificate=certificate) as server:
+        exchanges, usable = run(
+            send_all(connect(f"{server.url}?tls=starttls", ca_file=ca_file), A, B, message=message)
+        )
+        assert [one.data for one in server.messages] == [message, message]
+    assert stages(exchanges) == [(Stage.BODY, 250)] * 2
+    assert usable
+
+
 def test_8bit_smtputf8_and_size_are_asked_for_only_where_needed(serve: Serve, connect: Connect, run: Run[Any]) -> None:
     eight_bit = "Subject: x\r\n\r\nGrüße\r\n".encode()
     with serve() as server:
@@ -245,7 +258,7 @@ def test_what_the_server_does_not_offer_is_refused_before_a_word(serve: Serve, c
     assert exchanges[0].judgement.reason is Reason.SMTPUTF8_UNAVAILABLE
     assert stages([*exchanges, *big, *eight]) == [
         (Stage.MAIL, 553), (Stage.BODY, 250), (Stage.MAIL, 552), (Stage.MAIL, 554),
-    ]  # fmt: skip
+    ]
     assert big[0].reply is not None
     assert big[0].reply.enhanced == "5.3.4"
     assert usable

@@ -15,7 +15,11 @@ from worker.delivery.transports.wire import Wire
 
 @dataclass(frozen=True, slots=True)
 class SmtpTransport:
-    """A relay, ready to be connected to. `timeout` is in seconds and holds for each reply after the login."""
+    """A relay, ready to be connected to.
+
+    `timeout` is in seconds and holds for each reply after the login; for the answer to the message it counts
+    from the body's first byte, so a server that stops reading is noticed too.
+    """
 
     relay: Relay
     timeout: float
