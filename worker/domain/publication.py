@@ -59,9 +59,9 @@ class Publication:
     post_max_age_hours: float | None = None
     token_hashes: tuple[str, ...] = ()
     """SHA-256 (hex) of each bearer token that may speak for this publication."""
-    signing_secrets: tuple[bytes, ...] = ()
+    signing_secrets: tuple[bytes, ...] = field(default=(), repr=False)
     """Decoded `whsec_` keys; several at once while a key is rotated."""
-    ghost_secrets: tuple[str, ...] = ()
+    ghost_secrets: tuple[str, ...] = field(default=(), repr=False)
     templates: Path | None = None
     """A folder whose files override those of `templates/email/`."""
 
