@@ -8,6 +8,8 @@ from datetime import timedelta
 from functools import cached_property
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from worker.audience.signup import SignUpRules
 from worker.campaigns.control import Control
@@ -63,8 +65,10 @@ class System:
     @cached_property
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(
-            self.settings.redis, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS
-        )
+            self.settings.redis, socket_timeout=REDIS_TIMEOUT_SECONDS, socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            # the library's own three retries would make that 15 s; a take that timed out may have been done, too
+            retry=Retry(NoBackoff(), 0),
+        )  # fmt: skip
 
     @cached_property
     def shaping(self) -> Shaping:

@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 
 KEY = "pressrun:meters"
 FLUSH_SECONDS = 1.0
+# After a failure: a frozen Redis holds a flush up for its time-out, and senders must not stand still for figures.
+RETRY_SECONDS = 30.0
 
 COUNTERS = {
     "limit_wait_seconds": ("Seconds spent waiting for a rate limit.", ("limit",)),
@@ -70,6 +72,7 @@ class Meters:
             log.debug("meters_wait", error=type(error).__name__)
             with self._lock:
                 self._gather(sums)
+                self._flushed = time.monotonic() + RETRY_SECONDS - FLUSH_SECONDS
 
     def _gather(self, values: Mapping[str, float]) -> None:
         for field, value in values.items():

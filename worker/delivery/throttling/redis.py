@@ -86,7 +86,8 @@ def _numbers(limit: Limit, urgent_share: float) -> list[str]:
 def _state(name: str, now: int, window: Any, log: list[Any], left: int, why: Any) -> LimitState:
     entries = [tuple(map(int, entry.split())) for entry in log]
     used = sum(tokens for _, last, tokens in entries if last + int(float(window or 0)) > now)
-    return LimitState(name, used, max(0, left) / 1000, why.decode() if isinstance(why, bytes) else why or "")
+    reason = why.decode() if isinstance(why, bytes) else why or ""
+    return LimitState(name, used, max(0, left) / 1000, reason if left > 0 else "")
 
 
 @contextmanager

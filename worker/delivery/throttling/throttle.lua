@@ -158,9 +158,10 @@ local function refund(l, tokens)
   end
 end
 
-local limits, closed_for, closed_index = {}, 0, 0
+local limits, closed_for, closed_index = {}, -1, 0
 for i = 1, #KEYS / 3 do
-  local left = op == 'take' and redis.call('PTTL', KEYS[i * 3]) or 0
+  -- below 0: there is no such key; 0: less than a millisecond is left
+  local left = op == 'take' and redis.call('PTTL', KEYS[i * 3]) or -1
   if left > closed_for then closed_for, closed_index = left, i end
   if ARGV[5 + (i - 1) * 10 + 1] ~= '0' then limits[#limits + 1] = load(i) end
 end
@@ -174,7 +175,7 @@ if op == 'give_back' then
   end
   return {}
 end
-if closed_for > 0 then return {0, closed_for * 1000, closed_index, now} end
+if closed_for >= 0 then return {0, math.max(LEAST_WAIT, closed_for * 1000), closed_index, now} end
 
 local tokens, need = wanted, wanted
 for _, l in ipairs(limits) do
