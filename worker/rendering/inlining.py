@@ -12,7 +12,10 @@ import re
 from functools import cache
 
 import cssutils
+from lxml import etree
 from premailer import Premailer
+
+from worker.rendering.writing import write_html
 
 _DOCTYPE = re.compile(r"\A\s*<!doctype\s+html\s*>", re.IGNORECASE)
 
@@ -42,9 +45,10 @@ def inline_css(html: str) -> str:
     if "<" not in html:
         return html
     _css_parser(validate=False)
-    return str(
+    page = etree.fromstring(_DOCTYPE.sub("<!DOCTYPE html>", html.strip()), etree.HTMLParser(default_doctype=False))
+    return write_html(
         _Inliner(
-            _DOCTYPE.sub("<!DOCTYPE html>", html),
+            page,
             base_url=None,
             disable_link_rewrites=True,
             strip_important=False,
@@ -53,5 +57,5 @@ def inline_css(html: str) -> str:
             disable_validation=True,
             cache_css_parsing=False,
             disable_basic_attributes=["width", "height"],
-        ).transform(pretty_print=False)
+        ).transform()
     )

@@ -1,7 +1,7 @@
 """Where the holes stand in the inlined page, and so how their values are escaped.
 
-The escapes are those of the serialiser (libxml2) behind the inliner, so that a value filled in afterwards reads
-byte for byte as if it had gone through with the page.
+The escapes are those that the page itself was written with, so that a value filled in afterwards reads byte for
+byte as if it had been there all along.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from lxml import etree
 from markupsafe import escape
 
 from worker.rendering.holes import Expression, Place, Trace
+from worker.rendering.writing import RAW, escape_attribute, escape_text
 
 Escape = Callable[[str], str]
 
@@ -21,17 +22,8 @@ _URL_ATTRIBUTES = frozenset({
 })  # fmt: skip
 # What no rule of the page's style and no script looks at.
 _ATTRIBUTES = frozenset({"alt", "title", "aria-label", "lang", "summary", "abbr", "placeholder", "value", "datetime"})
-_RAW = frozenset({"style", "script", "iframe", "noscript", "noembed", "noframes", "xmp", "plaintext", "textarea"})
 # A value may follow only where it can no longer choose the scheme or the host.
 _BEFORE_VALUE = re.compile(r"https?://[^/?#]+[/?#].*|mailto:.*", re.DOTALL)
-
-
-def escape_text(value: str) -> str:
-    return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def escape_attribute(value: str) -> str:
-    return escape_text(value).replace('"', "&quot;")
 
 
 def escape_comment(value: str) -> str:
@@ -62,7 +54,7 @@ class _Finder:
         if not isinstance(element, etree._Comment | etree._ProcessingInstruction):
             for name, value in element.attrib.items():
                 yield from self._attribute(str(name), str(value))
-            yield from self._text(element.text, raw=element.tag in _RAW)
+            yield from self._text(element.text, raw=element.tag in RAW)
             for child in element:
                 yield from self.walk(child)
         else:
