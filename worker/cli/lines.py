@@ -10,11 +10,12 @@ _LONGEST = 65536
 
 
 class Lines(asyncio.Protocol):
-    """Calls `heard` with each line, decoded and without its end."""
+    """Calls `heard` with each line, decoded and without its end; `ended` is set when no more can come."""
 
     def __init__(self, heard: Callable[[str], None]) -> None:
         self._heard = heard
         self._rest = b""
+        self.ended = asyncio.Event()
 
     def data_received(self, data: bytes) -> None:
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -25,6 +26,7 @@ class Lines(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._flush()
+        self.ended.set()
 
     def _flush(self) -> None:
         if self._rest:

@@ -27,6 +27,7 @@ LONGEST_BACKOFF = 30.0
 WELL_AFTER = 60.0
 # One that dies so often before it was ever ready will not get better by itself.
 DEATHS_BEFORE_READY = 3
+LAST_WORDS_SECONDS = 1.0
 SUPERVISOR = "PRESSRUN_SUPERVISOR"
 """In a part's environment: our process id. The part dies with it."""
 
@@ -66,6 +67,7 @@ class Supervisor:
         self._say = say
         self._command = command or own_command
         self._kept: dict[str, _Kept] = {}
+        self._pipes: list[tuple[asyncio.ReadTransport, Lines]] = []
         self._stopping = False
         self._failed: asyncio.Future[None] | None = None
 
@@ -92,6 +94,7 @@ class Supervisor:
         self._stopping = True
         for group in groups:
             await asyncio.gather(*(self._stop(self._kept[name]) for name in group if name in self._kept))
+        await self._close_pipes()
 
     def kill(self) -> None:
         """End everything at once."""
@@ -142,7 +145,8 @@ class Supervisor:
         # A pipe of our own: asyncio's would hold `wait()` back while a dead part's children keep it open.
         reading, writing = os.pipe()
         try:
-            await asyncio.get_running_loop().connect_read_pipe(lambda: Lines(heard), os.fdopen(reading, "rb", 0))
+            pipe = await asyncio.get_running_loop().connect_read_pipe(lambda: Lines(heard), os.fdopen(reading, "rb", 0))
+            self._pipes = [*(one for one in self._pipes if not one[1].ended.is_set()), pipe]
             program, *rest = self._command(arguments)
             return await asyncio.create_subprocess_exec(
                 program, *rest, executable=sys.executable, env=self._environ, start_new_session=True,
@@ -150,6 +154,17 @@ class Supervisor:
             )  # fmt: skip
         finally:
             os.close(writing)
+
+    async def _close_pipes(self) -> None:
+        """Hear the last words; a child of a killed part may hold its pipe open for longer than we wait."""
+        last_words = [asyncio.ensure_future(lines.ended.wait()) for _, lines in self._pipes]
+        if last_words:
+            _, silent = await asyncio.wait(last_words, timeout=LAST_WORDS_SECONDS)
+            for waiting in silent:
+                waiting.cancel()
+        for pipe, lines in self._pipes:
+            pipe.close()
+            await lines.ended.wait()
 
     def _heard(self, kept: _Kept, line: str) -> None:
         if kept.part.ready_word and kept.part.ready_word in line:
