@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
-from worker.campaigns import queries
+from worker.campaigns import plan_queries, queries
 from worker.campaigns.queries import AnyRow
 from worker.campaigns.state import CANCELLABLE, NEVER, begun, cancel, reopen
 from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaign_move
@@ -45,7 +45,7 @@ def open_campaign(
     reason = _hold(connection, rules, publication, post, now)
     campaign_id = queries.add_campaign(connection, {
         "publication": publication.slug, "post_id": post_id, "list_slug": list_slug, "labels": list(labels),
-        "post": dict(post), "created_at": now, "plan_until": queries.last_subscription(connection),
+        "post": dict(post), "created_at": now, "plan_until": plan_queries.last_subscription(connection),
         **_start(reason, now),
     })  # fmt: skip
     if campaign_id is None:

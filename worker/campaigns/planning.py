@@ -14,9 +14,10 @@ from datetime import datetime
 import structlog
 from sqlalchemy import Connection
 
-from worker.campaigns import queries
+from worker.campaigns import plan_queries, queries
 from worker.campaigns.pace import Pace, Sleep
-from worker.campaigns.queries import AnyRow, Groups
+from worker.campaigns.plan_queries import Audience, Groups
+from worker.campaigns.queries import AnyRow
 from worker.campaigns.turns import Slots
 from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaign_move
 from worker.domain.clock import Clock
@@ -51,7 +52,8 @@ class Planner:
 
     def run(self, campaign_id: int) -> None:
         """Plan for a few seconds, then ring for the rest. A campaign that is not being planned is left alone."""
-        if not self._may_be_made(campaign_id):
+        audience = self._audience(campaign_id)
+        if audience is None:
             return
         pace = Pace(self._database, self._clock, self._sleep)
         left: int | None = None
@@ -62,7 +64,7 @@ class Planner:
                 # was left, so one of two always stays.
                 if campaign is None or left not in (None, campaign.plan_cursor):
                     return
-                left = plan_slice(connection, campaign, self._groups, pace.size, self._clock.now())
+                left = plan_slice(connection, campaign, audience, pace.size, self._clock.now())
             self._slots.wake()
             if left >= campaign.plan_until:
                 return
@@ -70,19 +72,18 @@ class Planner:
                 self._doorbell.plan(campaign_id)
                 return
 
-    def _may_be_made(self, campaign_id: int) -> bool:
+    def _audience(self, campaign_id: int) -> Audience | None:
         """Before the first slice: a mail that cannot be made fails the campaign before the first mail."""
         with self._database.read() as connection:
             campaign = queries.head(connection, campaign_id)
             if campaign is None or campaign.status != CampaignStatus.PLANNING:
-                return False
-            if campaign.plan_cursor > 0:
-                return True
-            post = queries.post(connection, campaign_id)
-        fault = self._fault(campaign, post)
+                return None
+            post = queries.post(connection, campaign_id) if campaign.plan_cursor == 0 else None
+        fault = self._fault(campaign, post) if post is not None else ""
         if fault:
             self._fail(campaign_id, fault)
-        return not fault
+            return None
+        return Audience(campaign, self._groups, sqlite_database=self._database.is_sqlite)
 
     def _fault(self, campaign: AnyRow, post: Mapping[str, object]) -> str:
         publication = self._publications.get(campaign.publication)
@@ -102,15 +103,15 @@ class Planner:
         log.error("campaign_failed", campaign=campaign_id, why=why)
 
 
-def plan_slice(connection: Connection, campaign: AnyRow, groups: Groups, size: int, now: datetime) -> int:
+def plan_slice(connection: Connection, campaign: AnyRow, audience: Audience, size: int, now: datetime) -> int:
     """Up to `size` readers after the cursor, with their tally; the new cursor. The last slice ends the planning."""
-    until = queries.slice_end(connection, campaign, size)
-    slice_id = queries.add_slice(connection, campaign)
-    n = queries.add_deliveries(connection, campaign, slice_id, until, groups, now)
+    until = audience.end(connection, campaign.plan_cursor, size)
+    slice_id = plan_queries.add_slice(connection, campaign)
+    n = audience.add_deliveries(connection, slice_id, campaign.plan_cursor, until, now)
     if n:
         add_tallies(connection, Counter({(slice_id, DeliveryStatus.QUEUED, Reason.NONE): n}))
     else:
-        queries.drop_slice(connection, slice_id)
+        plan_queries.drop_slice(connection, slice_id)
     values: dict[str, object] = {"plan_cursor": until}
     if until >= campaign.plan_until:
         values |= _planned(connection, campaign, now)

@@ -1,4 +1,4 @@
-"""The SQL of the campaigns room: opening, planning, moving rows. Turns and views have files of their own."""
+"""The SQL of the campaigns room: the campaign itself, and moving its rows. The rest is beside it."""
 
 from __future__ import annotations
 
@@ -6,47 +6,16 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Row,
-    String,
-    Update,
-    case,
-    cast,
-    delete,
-    exists,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Row, Update, bindparam, func, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.domain.audience import SubscriptionStatus
-from worker.domain.delivery import DeliveryStatus, Kind, Reason
-from worker.storage.models import (
-    GOING,
-    UNTIDY,
-    CampaignRow,
-    DeliveryRow,
-    LabelRow,
-    SliceRow,
-    SubscriberRow,
-    SubscriptionRow,
-)
-from worker.storage.types import UtcDateTime
+from worker.domain.delivery import DeliveryStatus, Reason
+from worker.storage.models import GOING, UNTIDY, CampaignRow, DeliveryRow
 
 _C, _D = CampaignRow, DeliveryRow
-_S, _P = SubscriptionRow, SubscriberRow
 
 AnyRow = Row[*tuple[Any, ...]]
 Rows = Sequence[AnyRow]
-Groups = Sequence[tuple[str, Sequence[str]]]
-"""(destination, its domains) in the order in which they are tried."""
 
 # Any number: it keeps these locks apart from other users of the same PostgreSQL database.
 _LOCK_SPACE = 7077
@@ -56,6 +25,8 @@ HEAD = (
     _C.id, _C.publication, _C.post_id, _C.list_slug, _C.labels, _C.status, _C.reason, _C.created_at, _C.released_at,
     _C.plan_cursor, _C.plan_until, _C.planned_at, _C.started_at, _C.finished_at,
 )  # fmt: skip
+
+_LOCK = select(*HEAD).where(_C.id == bindparam("id")).with_for_update(key_share=True)
 
 
 def serialise(connection: Connection, what: str) -> None:
@@ -73,8 +44,7 @@ def head(connection: Connection, campaign_id: int) -> AnyRow | None:
 
 def lock(connection: Connection, campaign_id: int) -> AnyRow | None:
     """The campaign, kept still until the end of this transaction; rows that refer to it may come and go."""
-    statement = select(*HEAD).where(_C.id == campaign_id).with_for_update(key_share=True)
-    return connection.execute(statement).one_or_none()
+    return connection.execute(_LOCK, {"id": campaign_id}).one_or_none()
 
 
 def lock_by_post(connection: Connection, publication: str, post_id: str) -> AnyRow | None:
@@ -102,10 +72,6 @@ def released_since(connection: Connection, publication: str, since: datetime, be
     return int(connection.execute(statement).scalar_one())
 
 
-def last_subscription(connection: Connection) -> int:
-    return int(connection.execute(select(func.coalesce(func.max(_S.id), 0))).scalar_one())
-
-
 def post(connection: Connection, campaign_id: int) -> Mapping[str, object]:
     found: Mapping[str, object] = connection.execute(select(_C.post).where(_C.id == campaign_id)).scalar_one()
     return found
@@ -124,74 +90,6 @@ def going_ids(connection: Connection) -> list[int]:
 
 def untidy_ids(connection: Connection) -> list[int]:
     return list(connection.execute(select(_C.id).where(text(UNTIDY)).order_by(_C.id)).scalars())
-
-
-# -- planning
-
-
-def slice_end(connection: Connection, campaign: AnyRow, size: int) -> int:
-    """The subscription up to which the next `size` readers go; `plan_until` where there are no more."""
-    walk = (
-        select(_S.id)
-        .where(*_audience(campaign), _S.id > campaign.plan_cursor, _S.id <= campaign.plan_until)
-        .order_by(_S.id)
-        .limit(1)
-        .offset(size - 1)
-    )
-    end: int | None = connection.execute(walk).scalar_one_or_none()
-    return campaign.plan_until if end is None else end
-
-
-def _audience(campaign: AnyRow) -> tuple[ColumnElement[bool], ...]:
-    return (
-        _S.publication == campaign.publication,
-        _S.list_slug == campaign.list_slug,
-        _S.status == SubscriptionStatus.ACTIVE,
-    )
-
-
-def add_slice(connection: Connection, campaign: AnyRow) -> int:
-    values = {"publication": campaign.publication, "kind": Kind.NEW_POST, "campaign_id": campaign.id}
-    return int(connection.execute(insert(SliceRow).values(values).returning(SliceRow.id)).scalar_one())
-
-
-def drop_slice(connection: Connection, slice_id: int) -> None:
-    connection.execute(delete(SliceRow).where(SliceRow.id == slice_id))
-
-
-def add_deliveries(
-    connection: Connection, campaign: AnyRow, slice_id: int, until: int, groups: Groups, now: datetime
-) -> int:
-    """One delivery for each reader after the cursor; how many are new. A reader planned before is passed over."""
-    values: dict[str, ColumnElement[Any]] = {
-        "publication": literal(campaign.publication, String), "kind": literal(str(Kind.NEW_POST), String),
-        "campaign_id": literal(campaign.id), "slice_id": literal(slice_id),
-        "subscriber_id": _S.subscriber_id.expression, "subscription_id": _S.id.expression,
-        "address": _P.email.expression, "destination": _destination(groups),
-        "dedupe_key": literal(f"c:{campaign.id}:", String).concat(cast(_S.subscriber_id, String)),
-        "status": literal(str(DeliveryStatus.QUEUED), String), "created_at": literal(now, UtcDateTime),
-    }  # fmt: skip
-    readers = (
-        select(*values.values())
-        .select_from(_S)
-        .join(_P, _P.id == _S.subscriber_id)
-        .where(*_audience(campaign), _S.id > campaign.plan_cursor, _S.id <= until, _P.erased_at.is_(None))
-        .order_by(_S.id)
-    )
-    if campaign.labels:
-        readers = readers.where(
-            exists().where(LabelRow.subscriber_id == _S.subscriber_id, LabelRow.label.in_(campaign.labels))
-        )
-    flavour = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = flavour(_D).from_select(list(values), readers)
-    statement = statement.on_conflict_do_nothing(index_elements=["dedupe_key"])
-    # SQLAlchemy only keeps the row count of an INSERT where it is asked to
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
-
-
-def _destination(groups: Groups) -> ColumnElement[str]:
-    whens = [(_P.domain.in_(list(domains)), literal(name, String)) for name, domains in groups if domains]
-    return case(*whens, else_="") if whens else literal("", String)
 
 
 # -- moving rows

@@ -24,6 +24,7 @@ from tests.integration.campaigns.readers import (
 )
 from tests.ledger import assert_counters_agree, statuses
 from worker.campaigns import queries
+from worker.campaigns.plan_queries import Audience
 from worker.campaigns.planning import plan_slice
 from worker.domain.audience import SubscriptionStatus
 from worker.domain.campaign import CampaignStatus
@@ -39,6 +40,10 @@ class TiringClock(FakeClock):
     def ticks(self) -> float:
         self.advance(seconds=0.1)
         return super().ticks()
+
+
+def audience(row: queries.AnyRow, database: Database) -> Audience:
+    return Audience(row, GROUPS, sqlite_database=database.is_sqlite)
 
 
 def test_each_active_reader_of_the_list_gets_one_delivery(database: Database, clock: FakeClock) -> None:
@@ -144,7 +149,7 @@ def test_a_slice_planned_twice_adds_nothing(database: Database, clock: FakeClock
         with database.write() as connection:
             row = queries.lock(connection, opened.campaign_id)
             assert row is not None
-            plan_slice(connection, row, GROUPS, 3, clock.now())
+            plan_slice(connection, row, audience(row, database), 3, clock.now())
             # as if the cursor had been lost
             queries.change(connection, opened.campaign_id, {"plan_cursor": 0})
     Room(database, clock).plan(opened.campaign_id)
@@ -189,7 +194,7 @@ def test_a_planner_too_many_leaves(database: Database) -> None:
             with database.write() as connection:
                 row = queries.lock(connection, opened.campaign_id)
                 assert row is not None
-                plan_slice(connection, row, GROUPS, 10, clock.now())
+                plan_slice(connection, row, audience(row, database), 10, clock.now())
             return 0
 
     planner._slots = Overtaken()  # type: ignore[assignment]

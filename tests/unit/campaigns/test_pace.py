@@ -29,11 +29,11 @@ def sizes(pace: Pace, clock: FakeClock, held: list[float]) -> list[int]:
     ("held", "expected"),
     [
         ([0.008], [200]),
-        ([0.016], [100]),
+        ([0.004, 0.016], [400, 200]),
         ([0.004, 0.004], [400, 800]),
         ([0.0001], [400]),
         ([0.0] * 6, [400, 800, 1600, 3200, 5000, 5000]),
-        ([1.0], [50]),
+        ([1.0], [200]),
     ],
     ids=["fits", "too long", "short", "twice at most", "the most", "the least"],
 )
