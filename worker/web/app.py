@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
+from worker import __version__
 from worker.web.campaigns import campaigns_router
 from worker.web.events import events_router
 from worker.web.health import health_router
@@ -23,7 +23,7 @@ Errors are problem details (RFC 9457): `errors` names each field that is wrong, 
 
 def create_app(system: System) -> FastAPI:
     """The application of one process. Nothing is opened before the first request."""
-    app = FastAPI(title="Pressrun", version=version("pressrun"), description=_ABOUT, redoc_url=None)
+    app = FastAPI(title="Pressrun", version=__version__, description=_ABOUT, redoc_url=None)
     add_handlers(app)
     app.include_router(events_router(system))
     app.include_router(campaigns_router(system))

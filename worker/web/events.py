@@ -122,7 +122,7 @@ def _translate(system: System, kind: str, slug: str, headers: Headers, body: byt
 def _add_view(router: APIRouter, system: System) -> None:
     holder = Depends(token_holder(system))
 
-    @router.get("/v1/events/{id:path}", summary="What became of an event", responses=documented(401, 404, 503))
+    @router.get("/v1/events/{id:path}", summary="What became of an event", responses=documented(401, 404, 422, 503))
     def get_event(id: str, source: str | None = None, own: Publication = holder) -> dict[str, Any]:  # noqa: A002
         """By the event's own id; `source` where several sources have used the same one (else the newest)."""
         with system.database.read() as connection:

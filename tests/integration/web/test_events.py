@@ -176,8 +176,8 @@ def test_an_archive_is_held_and_says_so(http: httpx.Client, system: System) -> N
         notes.append(answer.json()["note"])
     assert ["held" in note for note in notes] == [False] * 10 + [True] * 2
     with system.database.read() as connection:
-        statement = select(CampaignRow.status, func.count()).group_by(CampaignRow.status)
-        assert dict(connection.execute(statement).tuples().all()) == {"planning": 10, "paused": 2}
+        statement = select(CampaignRow.status, func.count().label("n")).group_by(CampaignRow.status)
+        assert {row.status: row.n for row in connection.execute(statement)} == {"planning": 10, "paused": 2}
 
 
 # -- who speaks
@@ -243,55 +243,56 @@ def test_a_credential_speaks_for_its_own_publication_only(http: httpx.Client, sy
 # -- what is refused
 
 
-@pytest.mark.parametrize(
-    ("event", "field"),
-    [
-        (b"", "body"),
-        (b"{", "body"),
-        (b"[]", "body"),
-        (json.dumps(POST).encode()[:-10], "body"),
-        (json.dumps(POST).encode("utf-16"), "body"),
-        (b"[" * 200_000, "body"),
-        ({name: one for name, one in POST.items() if name != "specversion"}, "specversion"),
-        ({name: one for name, one in POST.items() if name != "id"}, "id"),
-        (POST | {"id": 7}, "id"),
-        (POST | {"id": "x" * 257}, "id"),
-        (POST | {"id": "a\0b"}, "id"),
-        (POST | {"time": "yesterday"}, "time"),
-        (POST | {"data": "text"}, "data"),
-        (POST | {"data": None}, "data.publication"),
-        (with_data(POST, publication="nowhere"), "data.publication"),
-        (with_data(POST, publication=None), "data.publication"),
-        (with_data(POST, publication=["daily"]), "data.publication"),
-        (with_data(POST, list="nothing"), "data.list"),
-        (with_data(POST, list=["posts"]), "data.list"),
-        (with_data(POST, post="text"), "data.post"),
-        (with_post(title="MISSING"), "data.post.title"),
-        (with_post(title=["a"]), "data.post.title"),
-        (with_post(title="A\r\nBcc: everybody@example.com"), "data.post.title"),
-        (with_post(title="A\0B"), "data.post.title"),
-        (with_post(title="\ud800"), "data.post.title"),
-        (with_post(url="/relative"), "data.post.url"),
-        (with_post(html={"p": 1}), "data.post.html"),
-        (with_post(published_at="soon"), "data.post.published_at"),
-        (with_email("ana@example.com\nBcc: x@example.com"), "data.subscriber.email"),
-        (with_email("ana\0@example.com"), "data.subscriber.email"),
-        (with_email("ana"), "data.subscriber.email"),
-        (with_email("ana@"), "data.subscriber.email"),
-        (with_email("a" * 400 + "@example.com"), "data.subscriber.email"),
-        (with_email(None), "data.subscriber.email"),
-        (with_data(SIGN_UP, subscriber=["ana@example.com"]), "data.subscriber"),
-        (with_data(SIGN_UP, lists=["posts", "nothing"]), "data.lists.1"),
-        (with_data(SIGN_UP, confirmed="yes"), "data.confirmed"),
-        (with_data(SIGN_UP, confirmed=True, consent=None), "data.consent"),
-    ],
-)
+REFUSED: list[tuple[object, str]] = [
+    (b"", "body"),
+    (b"{", "body"),
+    (b"[]", "body"),
+    (json.dumps(POST).encode()[:-10], "body"),
+    (json.dumps(POST).encode("utf-16"), "body"),
+    (b"[" * 200_000, "body"),
+    ({name: one for name, one in POST.items() if name != "specversion"}, "specversion"),
+    ({name: one for name, one in POST.items() if name != "id"}, "id"),
+    (POST | {"id": 7}, "id"),
+    (POST | {"id": "x" * 257}, "id"),
+    (POST | {"id": "a\0b"}, "id"),
+    (POST | {"time": "yesterday"}, "time"),
+    (POST | {"data": "text"}, "data"),
+    (POST | {"data": None}, "data.publication"),
+    (with_data(POST, publication="nowhere"), "data.publication"),
+    (with_data(POST, publication=None), "data.publication"),
+    (with_data(POST, publication=["daily"]), "data.publication"),
+    (with_data(POST, list="nothing"), "data.list"),
+    (with_data(POST, list=["posts"]), "data.list"),
+    (with_data(POST, post="text"), "data.post"),
+    (with_post(title="MISSING"), "data.post.title"),
+    (with_post(title=["a"]), "data.post.title"),
+    (with_post(title="A\r\nBcc: everybody@example.com"), "data.post.title"),
+    (with_post(title="A\0B"), "data.post.title"),
+    (with_post(title="\ud800"), "data.post.title"),
+    (with_post(url="/relative"), "data.post.url"),
+    (with_post(html={"p": 1}), "data.post.html"),
+    (with_post(published_at="soon"), "data.post.published_at"),
+    (with_email("ana@example.com\nBcc: x@example.com"), "data.subscriber.email"),
+    (with_email("ana\0@example.com"), "data.subscriber.email"),
+    (with_email("ana"), "data.subscriber.email"),
+    (with_email("ana@"), "data.subscriber.email"),
+    (with_email("a" * 400 + "@example.com"), "data.subscriber.email"),
+    (with_email(None), "data.subscriber.email"),
+    (with_data(SIGN_UP, subscriber=["ana@example.com"]), "data.subscriber"),
+    (with_data(SIGN_UP, lists=["posts", "nothing"]), "data.lists.1"),
+    (with_data(SIGN_UP, confirmed="yes"), "data.confirmed"),
+    (with_data(SIGN_UP, confirmed=True, consent=None), "data.consent"),
+]
+
+
 def test_a_refusal_names_the_field_and_changes_nothing(
-    http: httpx.Client, system: System, doorbell: Doorbell, event: object, field: str
+    http: httpx.Client, system: System, doorbell: Doorbell, subtests: pytest.Subtests
 ) -> None:
-    answer = post(http, event)
-    assert (answer.status_code, fields(answer)) == (422, [field])
-    assert sum(rows(system).values()) == 0
+    for number, (event, field) in enumerate(REFUSED):
+        with subtests.test(number=number, field=field):
+            answer = post(http, event)
+            assert (answer.status_code, fields(answer)) == (422, [field])
+            assert sum(rows(system).values()) == 0
     assert isinstance(doorbell, RecordingDoorbell)
     assert doorbell.rings == []
 
