@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Insert
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.delivery import DeliveryStatus, Reason, check_move
@@ -47,9 +48,15 @@ def add_tallies(connection: Connection, change: Counter[Place]) -> None:
     ]
     if not rows:
         return
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(TallyRow)
-    statement = insert.on_conflict_do_update(
+    connection.execute(_upsert(connection.dialect.name), rows)
+
+
+@cache
+def _upsert(dialect: str) -> Insert:
+    """Made once: making it takes longer than running it, and every move of mail does, with the lock held."""
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(TallyRow)
+    upsert: Insert = insert.on_conflict_do_update(
         index_elements=["slice_id", "status", "reason"],
         set_={"n": TallyRow.n + insert.excluded.n},
     )
-    connection.execute(statement, rows)
+    return upsert
