@@ -49,8 +49,8 @@ def _bulk(settings: Settings) -> None:
 
 
 def _worker(name: str, queues: str, processes: int) -> None:
-    # Celery reads it on import: SIGTERM is to finish or give back what is claimed, then go
-    os.environ.setdefault("REMAP_SIGTERM", "SIGQUIT")
+    # SIGTERM is left as it is: a warm shutdown, which takes no more tasks and ends with those it has, three seconds
+    # at most. REMAP_SIGTERM=SIGQUIT (Celery's soft shutdown) was tried: it sleeps its whole time, work or not.
     from worker.app import app
 
     app.worker_main(
@@ -67,16 +67,18 @@ def _scheduler(settings: Settings) -> None:
 
 
 def _flower(settings: Settings) -> None:
+    from worker.app import app
+    from worker.logs import configure_logging
+
     if not settings.flower_password and not _is_loopback(settings.flower_host):
         raise ConfigurationError(
             f"PRESSRUN_FLOWER_PASSWORD: found nothing; Flower on {settings.flower_host} would show the queues to "
             "everybody: give a password, or let it listen on 127.0.0.1"
         )
+    configure_logging(settings.log_format, settings.log_level)
     if settings.flower_password:
         # by the environment, since a command line is everybody's to read
         os.environ["FLOWER_BASIC_AUTH"] = f"pressrun:{settings.flower_password}"
-    from worker.app import app
-
     app.start(
         ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}",
          "--max_tasks=5000", "--purge_offline_workers=300", "--enable_events=True"]

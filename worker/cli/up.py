@@ -28,7 +28,7 @@ _COLORS = {
 STOP_ORDER = (("scheduler", "transactional", "bulk"), ("api", "flower", "inbox"), ("redis",))
 _PORTS = (("api", "api_host", "api_port"), ("flower", "flower_host", "flower_port"))
 _INBOX_PORTS = (("inbox", "api_host", "inbox_port"), ("inbox", "api_host", "inbox_smtp_port"))
-# A soft shutdown ends within `shutdown_seconds`; leaving the pool and the broker takes a moment more.
+# A worker finishes what it has within `shutdown_seconds`; leaving the pool and the broker takes a moment more.
 _AFTER_SHUTDOWN = 10.0
 
 
@@ -72,7 +72,7 @@ def _with_ports(
 
 def _for_parts(environ: Mapping[str, str]) -> dict[str, str]:
     # unbuffered: a part's last words before it dies are the ones that matter
-    return {**environ, "REMAP_SIGTERM": "SIGQUIT", "PYTHONUNBUFFERED": "1"}
+    return {**environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _parts(settings: Settings, *, inbox: bool) -> list[Part]:
