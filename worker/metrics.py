@@ -11,6 +11,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 
 import redis
 import structlog
@@ -117,5 +118,12 @@ def _histogram(
 
 
 def _field(name: str, labels: Labels, part: str = "") -> str:
+    return _spelled(name, tuple(labels.items()), part)
+
+
+# there are few of them, and one is asked for with every mail
+@lru_cache(maxsize=1024)
+def _spelled(name: str, labels: tuple[tuple[str, str], ...], part: str) -> str:
     _, order = {**COUNTERS, **HISTOGRAMS}[name]
-    return json.dumps([name, [labels[one] for one in order], part])
+    values = dict(labels)
+    return json.dumps([name, [values[one] for one in order], part])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +55,7 @@ class Press:
         settings: PressSettings, observe: Observe,
     ) -> None:  # fmt: skip
         self._database = database
+        self._clock = clock
         self._composer = composer
         self._observe = observe
         self.most = _SQLITE_CLAIM if database.is_sqlite else _CLAIM
@@ -84,8 +85,15 @@ class Press:
         if not claim.claimed:
             return
         self._recorder.expect(claim.lease)
-        jobs = [job for one in claim.claimed if (job := self._job(claim, one)) is not None]
+        jobs, faults = [], {}
+        for one in claim.claimed:
+            try:
+                jobs.append(Job(one, claim.lease, self._composer.mail_for(one)))
+            except PermanentError as error:
+                faults[one] = str(error)
         self._courier.submit(jobs)
+        if faults:
+            self._unmakeable(faults)
 
     def drain(self, seconds: float) -> None:
         """Wait until all is recorded, `seconds` at most; then the journal starts afresh."""
@@ -99,23 +107,15 @@ class Press:
         if idle:
             self._journal.close()
 
-    def _job(self, claim: Claim, claimed: Claimed) -> Job | None:
-        try:
-            return Job(claimed, claim.lease, self._composer.mail_for(claimed))
-        except PermanentError as error:
-            self._unmakeable(claimed, str(error))
-            return None
-
-    def _unmakeable(self, claimed: Claimed, why: str) -> None:
+    def _unmakeable(self, faults: Mapping[Claimed, str]) -> None:
         """A broken template stops a campaign; its rows go back, so that a mended one can send them."""
-        now = claimed.created_at
-        if claimed.campaign_id is None:
-            self._recorder.take(Result(claimed, now, None, fault=why))
-            return
-        with self._database.write() as connection:
-            queries.fail_campaign(connection, claimed.campaign_id, why)
-        log.error("campaign_failed", campaign=claimed.campaign_id, why=why)
-        self._recorder.take(Result(claimed, now, None))
+        for campaign_id, why in {one.campaign_id: why for one, why in faults.items() if one.campaign_id}.items():
+            with self._database.write() as connection:
+                queries.fail_campaign(connection, campaign_id, why)
+            log.error("campaign_failed", campaign=campaign_id, why=why)
+        now = self._clock.now()
+        for one, why in faults.items():
+            self._recorder.take(Result(one, now, None, fault="" if one.campaign_id else why))
 
     def _recorded(self, written: Sequence[Result]) -> None:
         """In the recorder's thread, after the commit."""

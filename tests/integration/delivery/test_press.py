@@ -1,0 +1,175 @@
+"""The press with everything behind it: claims, real templates, a real SMTP server, the ledger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from tests.ledger import assert_counters_agree, seed_campaign, statuses
+from tests.smtpd import Rule, SmtpServer
+from worker.bootstrap import System, build
+from worker.delivery.limits import Limits
+from worker.delivery.throttling import Limit
+from worker.domain.doorbell import RecordingDoorbell
+from worker.settings import Settings
+from worker.station import Station
+from worker.storage.database import Database
+from worker.storage.models import CampaignRow, DeliveryRow, LeaseRow
+
+
+@pytest.fixture
+def station(
+    make_settings: Callable[..., Settings], database_url: str, redis_url: str
+) -> Iterator[Callable[..., Station]]:
+    """`station(smtp_url, PRESSRUN_…="…")`: one worker process's parts in this one."""
+    with ExitStack() as stack:
+
+        def make(smtp_url: str, **environ: str) -> Station:
+            base = {
+                "PRESSRUN_DATABASE_URL": database_url, "PRESSRUN_REDIS_URL": redis_url, "PRESSRUN_SMTP_URL": smtp_url,
+                "PRESSRUN_SMTP_CONNECTIONS": "4",
+            }  # fmt: skip
+            settings = make_settings(**(base | environ))
+            system: System = build(settings, os.environ, RecordingDoorbell())
+            stack.callback(system.database.close)
+            one = Station(system)
+            stack.callback(one.close)
+            return one
+
+        yield make
+
+
+def test_a_turn_sends_a_campaign(station: Callable[..., Station], database: Database) -> None:
+    with SmtpServer() as server:
+        one = station(server.url)
+        seeded = seed_campaign(database, one.system.clock.now(), 60)
+        turned = one.bulk.turn(seeded.campaign_id)
+        assert turned.handed_over == 60
+        one.press.drain(20)
+        messages = list(server.messages)
+    assert statuses(database) == {"sent": 60}
+    assert len({message.rcpt for message in messages}) == len({message.message_id for message in messages}) == 60
+    assert all(message.mail_from.startswith("b+") for message in messages)
+    with database.read() as connection:
+        assert connection.execute(select(LeaseRow)).all() == []
+    assert_counters_agree(database)
+
+
+def test_a_throttled_destination_does_not_slow_the_others(station: Callable[..., Station], database: Database) -> None:
+    """Ten rows for a destination that takes one an hour stand before the others; those go all the same."""
+    with SmtpServer() as server:
+        one = station(server.url)
+        slow = one.system.shaping.groups[0].name
+        one.system.__dict__["limits"] = Limits(None, None, {}, {slow: Limit(f"destination:{slow}", 1, 3600)})
+        first = seed_campaign(database, one.system.clock.now(), 10, destination=slow)
+        with database.write() as connection:
+            rest = seed_campaign_rows(connection, first.campaign_id, first.slice_id, 40)
+        turned = one.bulk.turn(first.campaign_id)
+        one.press.drain(20)
+        assert len(server.messages) == 41
+    assert rest == 40
+    assert turned.rest > 1
+    assert statuses(database) == {"sent": 41, "queued": 9}
+
+
+def seed_campaign_rows(connection: object, campaign_id: int, slice_id: int, n: int) -> int:
+    from sqlalchemy import Connection, insert
+
+    from worker.domain.clock import SystemClock
+    from worker.domain.delivery import DeliveryStatus, Kind
+
+    assert isinstance(connection, Connection)
+    subscription = connection.execute(select(DeliveryRow.subscription_id, DeliveryRow.subscriber_id).limit(1)).one()
+    rows = [
+        {"publication": "daily", "kind": Kind.NEW_POST, "campaign_id": campaign_id, "slice_id": slice_id,
+         "subscription_id": subscription.subscription_id, "subscriber_id": subscription.subscriber_id,
+         "address": f"other{i}@example.com", "destination": "", "dedupe_key": f"other:{i}",
+         "status": DeliveryStatus.QUEUED, "created_at": SystemClock().now()}
+        for i in range(n)
+    ]  # fmt: skip
+    connection.execute(insert(DeliveryRow), rows)
+    connection.exec_driver_sql(f"UPDATE tallies SET n = n + {n} WHERE slice_id = {slice_id}")
+    return n
+
+
+def test_a_broken_template_fails_the_campaign_before_the_first_mail(
+    station: Callable[..., Station], database: Database, tmp_path: Path, make_settings: Callable[..., Settings]
+) -> None:
+    from dataclasses import replace
+
+    override = tmp_path / "mine" / "new_post"
+    override.mkdir(parents=True)
+    (override / "subject.txt").write_text("{{ recipient.age }}")
+    with SmtpServer() as server:
+        one = station(server.url)
+        daily = one.system.publications["daily"]
+        one.system.__dict__["publications"] = {"daily": replace(daily, templates=tmp_path / "mine")}
+        seeded = seed_campaign(database, one.system.clock.now(), 5)
+        one.bulk.turn(seeded.campaign_id)
+        one.press.drain(20)
+        assert server.messages == []
+    assert statuses(database) == {"queued": 5}
+    with database.read() as connection:
+        row = connection.execute(select(CampaignRow.status, CampaignRow.reason)).one()
+    assert row.status == "failed"
+    assert "subject.txt:1:" in row.reason
+    assert "age" in row.reason
+    assert_counters_agree(database)
+
+
+def test_a_hop_that_is_down_leaves_the_rows_alone_and_ends_the_turn(
+    station: Callable[..., Station], database: Database
+) -> None:
+    one = station("smtp://127.0.0.1:1")
+    seeded = seed_campaign(database, one.system.clock.now(), 100)
+    one.bulk.turn(seeded.campaign_id)
+    one.press.drain(20)
+    found = statuses(database)
+    assert found["queued"] >= 100 - 2 * 4
+    assert found["deferred"] == 100 - found["queued"]
+    assert_counters_agree(database)
+
+
+def test_an_address_that_needs_smtputf8_where_there_is_none(
+    station: Callable[..., Station], database: Database
+) -> None:
+    from tests.smtpd import Options
+
+    with SmtpServer(options=Options(smtputf8=False)) as server:
+        one = station(server.url)
+        seeded = seed_campaign(database, one.system.clock.now(), 1)
+        with database.write() as connection:
+            connection.exec_driver_sql("UPDATE deliveries SET address = 'jürgen@example.com'")
+        one.bulk.turn(seeded.campaign_id)
+        one.press.drain(20)
+    with database.read() as connection:
+        row = connection.execute(select(DeliveryRow.status, DeliveryRow.reason, DeliveryRow.reply)).one()
+    assert (row.status, row.reason) == ("failed", "smtputf8_unavailable")
+    assert "SMTPUTF8" in row.reply
+
+
+def test_every_kind_of_refusal_ends_where_it_should(station: Callable[..., Station], database: Database) -> None:
+    replies = {
+        "451 4.3.0 try again later": "deferred",
+        "550 5.1.1 no such user": "bounced",
+        "552 5.2.2 mailbox full": "bounced",
+        "550 5.7.1 not from you": "failed",
+        "421 4.7.0 closing": "deferred",
+    }
+    rules = [
+        Rule("rcpt", reply=reply, rcpt=f"reader{n}.post-1@example.com") for n, reply in enumerate(replies)
+    ]
+    with SmtpServer(rules) as server:
+        one = station(server.url)
+        seeded = seed_campaign(database, one.system.clock.now(), 8)
+        one.bulk.turn(seeded.campaign_id)
+        one.press.drain(20)
+    with database.read() as connection:
+        found = connection.execute(select(DeliveryRow.status).order_by(DeliveryRow.id)).scalars().all()
+    assert list(found) == [*replies.values(), "sent", "sent", "sent"]
+    assert_counters_agree(database)
