@@ -96,6 +96,8 @@ def _configuration(folder: Path, socket: Path, binary: Path) -> str:
     lines = [
         "# Written by pressrun at each start.",
         "daemonize no",
+        # its greeting is nobody's concern
+        "loglevel warning",
         # a socket in a folder of ours needs no password, and no port that is taken
         "port 0",
         f"unixsocket {_quoted(socket)}",

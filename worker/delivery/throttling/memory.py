@@ -156,11 +156,15 @@ class InMemoryLimiter:
             for state, limit in zip(states, limits, strict=True)
             if limit.count != math.inf
         ]
-        tokens = wanted
+        tokens, need, entitled = wanted, wanted, urgent
         for state, budget, _ in counted:
             state.advance(budget, now)
             tokens = min(tokens, budget.batch, state.available(budget, now, urgent))
-        need = 1 if urgent else min([wanted, *(budget.least for _, budget, _ in counted)])
+            need = min(need, budget.least)
+            entitled = entitled and state.urgent_tokens(budget, now) > 0
+        if entitled:
+            # beyond its share, single tokens would leave the others no batch
+            need = 1
         if tokens < need:
             return self._refused(counted, now, wanted, need, urgent)
         for state, budget, _ in counted:

@@ -177,13 +177,15 @@ if op == 'give_back' then
 end
 if closed_for >= 0 then return {0, math.max(LEAST_WAIT, closed_for * 1000), closed_index, now} end
 
-local tokens, need = wanted, wanted
+local tokens, need, within_share = wanted, wanted, urgent
 for _, l in ipairs(limits) do
   advance(l)
   tokens = math.min(tokens, l.batch, available(l))
   need = math.min(need, l.least)
+  within_share = within_share and urgent_tokens(l) > 0
 end
-if urgent then need = 1 end
+-- beyond its share, single tokens would leave the others no batch
+if within_share then need = 1 end
 
 if tokens >= need then
   for _, l in ipairs(limits) do
