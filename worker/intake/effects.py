@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING
 
 from worker.audience.addresses import parse_address
 from worker.audience.changes import delete_subscriber, update_subscriber
@@ -24,6 +23,9 @@ from worker.intake.payloads import (
     SubscriberUpdated,
     read_payload,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 
 @dataclass(frozen=True, slots=True)

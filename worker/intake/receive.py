@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import structlog
-from sqlalchemy import Connection
 
 from worker.audience.signup import SignUpRules
 from worker.campaigns.opening import CampaignRules
@@ -22,6 +22,9 @@ from worker.intake import queries
 from worker.intake.effects import KNOWN_TYPES, Act, Effect, Scene, effect_of
 from worker.intake.jsontext import canonical
 from worker.storage.database import Database
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 log = structlog.get_logger(__name__)
 

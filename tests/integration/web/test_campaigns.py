@@ -89,15 +89,20 @@ def test_control(http: httpx.Client, seeded: Seeded) -> None:
     assert http.post(f"{base}/cancel").json()["status"] == "cancelled"
 
 
-@pytest.mark.parametrize("action", ["", "/deliveries", "/pause", "/resume", "/cancel", "/retry"])
-def test_others_are_told_that_there_is_nothing(http: httpx.Client, seeded: Seeded, action: str) -> None:
-    method = "POST" if action in ("/pause", "/resume", "/cancel", "/retry") else "GET"
-    theirs = http.request(method, f"/v1/campaigns/{seeded.campaign_id}{action}", headers=OTHERS)
-    nothing = http.request(method, f"/v1/campaigns/99{action}", headers=OTHERS)
-    assert theirs.status_code == nothing.status_code == 404
-    assert theirs.text == nothing.text.replace("99", str(seeded.campaign_id))
-    unknown = http.request(method, f"/v1/campaigns/{seeded.campaign_id}{action}", headers={"Authorization": "x"})
-    assert (unknown.status_code, fields(unknown)) == (401, ["authorization"])
+def test_others_are_told_that_there_is_nothing(
+    http: httpx.Client, seeded: Seeded, subtests: pytest.Subtests
+) -> None:
+    looks, acts = ("", "/deliveries"), ("/pause", "/resume", "/cancel", "/retry")
+    for action in looks + acts:
+        with subtests.test(action=action):
+            method = "POST" if action in acts else "GET"
+            path = f"/v1/campaigns/{seeded.campaign_id}{action}"
+            theirs = http.request(method, path, headers=OTHERS)
+            nothing = http.request(method, f"/v1/campaigns/99{action}", headers=OTHERS)
+            assert theirs.status_code == nothing.status_code == 404
+            assert theirs.text == nothing.text.replace("99", str(seeded.campaign_id))
+            unknown = http.request(method, path, headers={"Authorization": "x"})
+            assert (unknown.status_code, fields(unknown)) == (401, ["authorization"])
     assert http.get(f"/v1/campaigns/{seeded.campaign_id}").json()["status"] == "sending"
 
 
@@ -108,20 +113,21 @@ def test_others_see_no_delivery(http: httpx.Client, seeded: Seeded) -> None:
     assert theirs.text == nothing.text.replace("999", str(seeded.deliveries[0]))
 
 
-@pytest.mark.parametrize(
-    ("path", "field"),
-    [
-        ("/v1/campaigns/one", "id"),
-        ("/v1/campaigns/0", "id"),
-        (f"/v1/campaigns/{2**63}", "id"),
-        (f"/v1/deliveries/{10**30}", "id"),
-        ("/v1/campaigns/1/deliveries?status=lost", "status"),
-        ("/v1/campaigns/1/deliveries?limit=0", "limit"),
-        ("/v1/campaigns/1/deliveries?limit=1001", "limit"),
-        ("/v1/campaigns/1/deliveries?after=-1", "after"),
-        (f"/v1/campaigns/1/deliveries?after={2**63}", "after"),
-    ],
-)
-def test_parameters_are_bounded(http: httpx.Client, path: str, field: str) -> None:
-    answer = http.get(path)
-    assert (answer.status_code, fields(answer)) == (422, [field])
+BOUNDED = [
+    ("/v1/campaigns/one", "id"),
+    ("/v1/campaigns/0", "id"),
+    (f"/v1/campaigns/{2**63}", "id"),
+    (f"/v1/deliveries/{10**30}", "id"),
+    ("/v1/campaigns/1/deliveries?status=lost", "status"),
+    ("/v1/campaigns/1/deliveries?limit=0", "limit"),
+    ("/v1/campaigns/1/deliveries?limit=1001", "limit"),
+    ("/v1/campaigns/1/deliveries?after=-1", "after"),
+    (f"/v1/campaigns/1/deliveries?after={2**63}", "after"),
+]
+
+
+def test_parameters_are_bounded(http: httpx.Client, subtests: pytest.Subtests) -> None:
+    for path, field in BOUNDED:
+        with subtests.test(path=path):
+            answer = http.get(path)
+            assert (answer.status_code, fields(answer)) == (422, [field])

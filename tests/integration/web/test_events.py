@@ -197,40 +197,29 @@ def test_a_signed_event(url: str, clock: FakeClock) -> None:
     assert httpx.post(f"{url}/v1/events", content=body, headers=signed(body, now)).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("case", "field"),
-    [
-        ("unsigned", "authorization"),
-        ("another body", "webhook-signature"),
-        ("another secret", "webhook-signature"),
-        ("cut short", "webhook-signature"),
-        ("stale", "webhook-timestamp"),
-        ("early", "webhook-timestamp"),
-        ("token cut short", "authorization"),
-        ("not JSON", "authorization"),
-    ],
-)
 def test_who_is_not_known_is_not_listened_to(
-    url: str, system: System, clock: FakeClock, case: str, field: str
+    url: str, system: System, clock: FakeClock, subtests: pytest.Subtests
 ) -> None:
     body, now = json.dumps(POST).encode(), int(clock.now().timestamp())
     cut = signed(body, now)
     cut["webhook-signature"] = cut["webhook-signature"][:-4]
-    headers = {
-        "unsigned": STRUCTURED,
-        "another body": signed(body + b" ", now),
-        "another secret": signed(body, now, b"y" * 32),
-        "cut short": cut,
-        "stale": signed(body, now - 301),
-        "early": signed(body, now + 301),
-        "token cut short": STRUCTURED | {"Authorization": f"Bearer {TOKEN[:-1]}"},
+    cases: dict[str, tuple[dict[str, str], str]] = {
+        "unsigned": (STRUCTURED, "authorization"),
+        "another body": (signed(body + b" ", now), "webhook-signature"),
+        "another secret": (signed(body, now, b"y" * 32), "webhook-signature"),
+        "cut short": (cut, "webhook-signature"),
+        "stale": (signed(body, now - 301), "webhook-timestamp"),
+        "early": (signed(body, now + 301), "webhook-timestamp"),
+        "token cut short": (STRUCTURED | {"Authorization": f"Bearer {TOKEN[:-1]}"}, "authorization"),
         # nothing is parsed for who is not known
-        "not JSON": STRUCTURED,
-    }[case]
-    answer = httpx.post(f"{url}/v1/events", content=b"{" if case == "not JSON" else body, headers=headers)
-    assert (answer.status_code, fields(answer)) == (401, [field])
-    assert "Bearer" in answer.headers["www-authenticate"]
-    assert TOKEN not in answer.text
+        "not JSON": (STRUCTURED, "authorization"),
+    }
+    for case, (headers, field) in cases.items():
+        with subtests.test(case):
+            answer = httpx.post(f"{url}/v1/events", content=b"{" if case == "not JSON" else body, headers=headers)
+            assert (answer.status_code, fields(answer)) == (401, [field])
+            assert "Bearer" in answer.headers["www-authenticate"]
+            assert TOKEN not in answer.text
     assert sum(rows(system).values()) == 0
 
 
@@ -311,15 +300,15 @@ def test_a_missing_list_is_the_only_one(http: httpx.Client, system: System) -> N
         assert connection.execute(select(CampaignRow.list_slug)).scalar_one() == "posts"
 
 
-@pytest.mark.parametrize(
-    "content_type",
-    ["application/cloudevents-batch+json", "application/cloudevents+avro", "text/plain",
-     "application/cloudevents+json; charset=latin-1"],
-)  # fmt: skip
-def test_other_kinds_of_body_are_not_taken(http: httpx.Client, system: System, content_type: str) -> None:
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_other_kinds_of_body_are_not_taken(http: httpx.Client, system: System, subtests: pytest.Subtests) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/", "ce-type": "t"}
-    answer = post(http, [POST], **headers, **{"Content-Type": content_type})
-    assert (answer.status_code, fields(answer)) == (415, ["content-type"])
+    structured = "application/cloudevents"
+    refused = (f"{structured}-batch+json", f"{structured}+avro", "text/plain", f"{structured}+json; charset=latin-1")
+    for content_type in refused:
+        with subtests.test(content_type):
+            answer = post(http, [POST], **headers, **{"Content-Type": content_type})
+            assert (answer.status_code, fields(answer)) == (415, ["content-type"])
     assert sum(rows(system).values()) == 0
 
 
