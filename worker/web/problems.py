@@ -143,7 +143,13 @@ async def _unforeseen(_: Request, __: Exception) -> Response:
     return problem(500, "a fault of this service; it is in its log, and nothing is half done")
 
 
+# As RFC 9110 has them; Python took these names over in 3.13.
+_RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}
+
+
 def _title(status: int) -> str:
+    if status in _RENAMED:
+        return _RENAMED[status]
     try:
         return HTTPStatus(status).phrase
     except ValueError:
