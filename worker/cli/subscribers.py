@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
 from worker.cli.context import migrated_system
-from worker.cli.output import say
+from worker.cli.output import say, warn
 from worker.domain.doorbell import RecordingDoorbell
 from worker.domain.errors import NotFound
 from worker.domain.publication import Publication
+
+if TYPE_CHECKING:
+    from worker.audience.csvfile import BadRow
 
 _ADDRESS = click.argument("address")
 _PUBLICATION = click.option(
@@ -18,6 +23,31 @@ _PUBLICATION = click.option(
 )
 # Nothing is rung by these: no mail follows from them.
 _SILENT = RecordingDoorbell
+
+
+@click.command("import", short_help="Bring in subscribers from a CSV file.")
+@click.argument("csv", type=click.File("rb"))
+@click.option("--publication", required=True, help="Whose readers they are.")
+@click.option("--list", "list_slug", required=True, help="The list they are put on.")
+def import_(csv: BinaryIO, publication: str, list_slug: str) -> None:
+    """Bring in subscribers from CSV (`-` is standard input), UTF-8 with a header line: `email,name` and any labels.
+
+    They are on the list at once, since you have their consent; the file and line are kept as its evidence. A bad row is
+    reported with its line and skipped. Running it again changes nothing, and nobody who left is brought back.
+    """
+    from worker.audience.importer import ImportInto, import_csv
+
+    system = migrated_system(_SILENT())
+    _require(system.publications, publication)
+    if system.publications[publication].list_named(list_slug) is None:
+        lists = ", ".join(one.slug for one in system.publications[publication].lists)
+        raise NotFound(f"{publication} has no list {list_slug!r}; it has {lists}")
+    into = ImportInto(publication, list_slug, Path(csv.name).name)
+    done = import_csv(system.database, system.clock, csv, into, _report)
+    say(
+        f"{done.rows:,} rows: {done.added:,} new on {list_slug}, {done.unchanged:,} there already, "
+        f"{done.unsubscribed:,} had left and stay away, {done.suppressed:,} suppressed; {done.bad:,} bad rows skipped"
+    )
 
 
 @click.command("suppress", short_help="Never write to an address again.")
@@ -32,7 +62,8 @@ def suppress(address: str, publication: str, evidence: str) -> None:
 
     system = migrated_system(_SILENT())
     found = parse_address(address, "ADDRESS")
-    _require(system.publications, publication)
+    if publication != suppression.EVERYBODY:
+        _require(system.publications, publication)
     with system.database.write() as connection:
         new = suppression.suppress(
             connection, found, publication, SuppressionReason.OPERATOR, evidence, system.clock.now()
@@ -85,9 +116,13 @@ def erase(address: str, *, yes: bool) -> None:
         say(f"kept: {done.suppressions_kept} suppression(s), without their reason; `pressrun unsuppress` removes them")
 
 
+def _report(bad: BadRow) -> None:
+    warn(f"line {bad.line}: {bad.reason}, skipped")
+
+
 def _require(publications: Mapping[str, Publication], slug: str) -> None:
-    if slug != "*" and slug not in publications:
+    if slug not in publications:
         raise NotFound(f"there is no publication {slug!r}; there are {', '.join(publications)}")
 
 
-COMMANDS = {"suppress": suppress, "unsuppress": unsuppress, "erase": erase}
+COMMANDS = {"import": import_, "suppress": suppress, "unsuppress": unsuppress, "erase": erase}
