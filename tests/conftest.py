@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,15 @@ from worker.storage.database import Database
 from worker.storage.models import Base
 
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    """A test run that is told to stop (`timeout`, a CI that gives up) still stops the servers it has started."""
+
+    def stop(_signal: int, _frame: object) -> None:
+        pytest.exit("stopped by SIGTERM", 143)
+
+    signal.signal(signal.SIGTERM, stop)
 
 
 @pytest.fixture
