@@ -20,6 +20,7 @@ AUTHOR = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 80 80" width="8
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 232 64" width="232" height="64">
 <rect width="64" height="64" rx="14" fill="#1a56db"/>
 <path d="M18 16h28v7H18zm0 12h28v4H18zm0 8h28v4H18zm0 8h18v4H18z" fill="#fff"/>
-<text x="80" y="43" font-family="Georgia, serif" font-weight="700" font-size="32" fill="#8a8f96">The Daily</text></svg>"""
+<text x="80" y="43" font-family="Georgia, serif" font-weight="700" font-size="32" fill="#8a8f96">The Daily</text>
+</svg>"""
 
 ALL = {"summit.jpg": HERO, "chandraketu.png": AUTHOR, "logo.png": LOGO}

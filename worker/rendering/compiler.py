@@ -107,7 +107,7 @@ class CompiledMail:
 
     def _inlined_html(self, html: str, trace: Trace) -> Text:
         page = self._source.inlined(html)
-        slots = [(trace.outputs[number][0], escape) for number, escape in find_escapes(page, trace)]
+        slots = [(trace.outputs[number][0], escape) for number, escape in find_escapes(html, page, trace)]
         return Text(tuple(sentinels(trace.mark).split(page)[::2]), tuple(slots))
 
     def _hang(self, variant: Variant, guards: Mapping[Guard, bool]) -> Variant:

@@ -103,11 +103,13 @@ def render(environment: jinja2.Environment, name: str, context: dict[str, object
         raise TemplateFault(error.filename or error.name or name, error.lineno, error.message or "") from None
     except jinja2.TemplateNotFound as error:
         raise TemplateFault(str(error.name or name), None, "there is no such template") from None
+    except jinja2.UndefinedError as error:
+        raise _place(error, name).fault(str(error)) from None
     except Exception as error:  # whatever a template's expression raises is the template's fault
-        raise _place(error, environment, name).fault(f"{type(error).__name__}: {error}") from error
+        raise _place(error, name).fault(f"{type(error).__name__}: {error}") from error
 
 
-def _place(error: BaseException, environment: jinja2.Environment, name: str) -> Place:
+def _place(error: BaseException, name: str) -> Place:
     """Jinja rewrites the traceback of a running template: its frames carry the template's file and line."""
     found = Place(name, None)
     trace = error.__traceback__

@@ -28,6 +28,7 @@ def _fetch_nothing(url: str) -> None:
 def _css_parser(validate: bool) -> cssutils.CSSParser:
     cssutils.log.setLevel(logging.CRITICAL + 1)
     cssutils.log.raiseExceptions = False
+    cssutils.ser.prefs.minimizeColorHash = False  # some clients read no #fff
     return cssutils.CSSParser(fetcher=_fetch_nothing, validate=validate)
 
 
@@ -45,7 +46,8 @@ def inline_css(html: str) -> str:
     if "<" not in html:
         return html
     _css_parser(validate=False)
-    page = etree.fromstring(_DOCTYPE.sub("<!DOCTYPE html>", html.strip()), etree.HTMLParser(default_doctype=False))
+    parser = etree.HTMLParser(default_doctype=False)  # type: ignore[call-arg]
+    page = etree.fromstring(_DOCTYPE.sub("<!DOCTYPE html>", html.strip()), parser)
     return write_html(
         _Inliner(
             page,

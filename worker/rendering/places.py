@@ -7,11 +7,13 @@ byte as if it had been there all along.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from lxml import etree
 from markupsafe import escape
 
+from worker.domain.errors import TemplateFault
 from worker.rendering.holes import Expression, Place, Trace
 from worker.rendering.writing import RAW, escape_attribute, escape_text
 
@@ -95,9 +97,13 @@ def _check_url(name: str, value: str, expression: Expression, place: Place, star
     )
 
 
-def find_escapes(page: str, trace: Trace) -> list[tuple[int, Escape]]:
-    """For each sentinel of the page, in order: the hole's number and its escape. Raises `TemplateFault`."""
-    written = [int(number) for number in sentinels(trace.mark).findall(page)]
+def find_escapes(rendered: str, page: str, trace: Trace) -> list[tuple[int, Escape]]:
+    """For each sentinel of the page, in order: the hole's number and its escape. Raises `TemplateFault`, also
+    for one that was `rendered` and is not in the inlined page any more."""
+    written = _numbers(page, trace)
+    lost = next(iter(Counter(_numbers(rendered, trace)) - Counter(written)), None)
+    if lost is not None:
+        raise _nowhere(trace, lost)
     if not written:
         return []
     tree = etree.fromstring(page, etree.HTMLParser()).getroottree()
@@ -106,7 +112,14 @@ def find_escapes(page: str, trace: Trace) -> list[tuple[int, Escape]]:
     for element in [*reversed(list(tree.getroot().itersiblings(preceding=True))), tree.getroot()]:
         found.extend(finder.walk(element))
     if [number for number, _ in found] != written:
-        lost = next((number for number in written if number not in {one for one, _ in found}), written[0])
-        expression, place = trace.outputs[lost]
-        raise place.fault(f"{expression} stands where no text can be, such as in a tag's name or after the page")
+        raise _nowhere(trace, next((one for one in written if one not in dict(found)), written[0]))
     return found
+
+
+def _numbers(page: str, trace: Trace) -> list[int]:
+    return [int(number) for number in sentinels(trace.mark).findall(page)]
+
+
+def _nowhere(trace: Trace, number: int) -> TemplateFault:
+    expression, place = trace.outputs[number]
+    return place.fault(f"{expression} stands where no text can be, such as in a tag's name or after the page")

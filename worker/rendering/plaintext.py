@@ -103,13 +103,12 @@ def _inner(child: etree._Element) -> str:
 
 
 def _link(inner: str, href: str) -> str:
-    label = _SPACE.sub(" ", inner).strip()
-    if not href or href.startswith("#"):
+    label = inner.strip("\0 \t\n\r\f")
+    if not label or not href or href.startswith("#"):
         return inner
     shown = href.removeprefix("mailto:")
-    if not label:
-        return ""
-    return inner if label == shown else f"{label} ({shown})" + (" " if inner[-1:].isspace() else "")
+    before, after = inner.split(label, 1)
+    return inner if label == shown else f"{before}{label} ({shown}){after}"
 
 
 def _verbatim(element: etree._Element) -> str:

@@ -98,7 +98,7 @@ def _link_embeds(html: str) -> str:
         parent = element.getparent()
         if parent is not None:
             parent.replace(element, link)
-    return str(lxml.html.tostring(root, encoding="unicode"))
+    return (root.text or "") + "".join(lxml.html.tostring(child, encoding="unicode") for child in root)
 
 
 def _watch(tag: str, source: str) -> str:

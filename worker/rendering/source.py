@@ -76,11 +76,12 @@ def _mark(number: int) -> str:
 
 def traced(source: Source, recipient: Recipient) -> tuple[Trace, Content, Content]:
     """The rendering with holes and the one for this recipient alone, with a mark that is in neither's content."""
-    alone = source.pages(recipient)
-    whole = alone.subject + alone.html + alone.text
-    mark = next(mark for mark in map(_mark, count()) if mark not in whole)
-    trace = Trace(recipient, mark)
-    return trace, source.pages(TracedRecipient(trace)), alone
+    for number in count():
+        trace = Trace(recipient, _mark(number))
+        pages, alone = source.pages(TracedRecipient(trace)), source.pages(recipient)
+        if trace.mark not in alone.subject + alone.html + alone.text:
+            return trace, pages, alone
+    raise AssertionError("count() does not end")
 
 
 def plain_text(page: str, trace: Trace) -> Text:

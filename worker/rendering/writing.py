@@ -28,7 +28,8 @@ def escape_attribute(value: str) -> str:
 def write_html(tree: etree._ElementTree) -> str:
     """The whole document, with its doctype if it has one and the comments around its root."""
     root = tree.getroot()
-    out = [tree.docinfo.doctype + "\n"] if tree.docinfo.doctype else []
+    doctype = tree.docinfo.doctype  # type: ignore[attr-defined]
+    out = [f"{doctype}\n"] if doctype else []
     for one in (*reversed(list(root.itersiblings(preceding=True))), root, *root.itersiblings()):
         _write(one, out)
     return "".join(out)

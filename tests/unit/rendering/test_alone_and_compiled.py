@@ -23,9 +23,11 @@ HTML = """<!DOCTYPE html>
 <p title="To {{ recipient.name }}, 'you' &quot;there&quot;">Hi {{ recipient.name }}{{ recipient.email }}!</p>
 <img alt="{{ recipient.first_name }}" src="a.png"><a href="{{ recipient.unsubscribe_url }}">out</a>
 <a href="https://blog.example/?who={{ recipient.name|urlencode }}&amp;x=1">{{ recipient.name|upper|truncate(9) }}</a>
-{% if recipient.name == "Ada" %}<b>Ada</b>{% elif recipient.first_name %}<i>{{ recipient.first_name|title }}</i>{% endif %}
+{% if recipient.name == "Ada" %}<b>Ada</b>
+{% elif recipient.first_name %}<i>{{ recipient.first_name|title }}</i>{% endif %}
 {% if recipient.locale in ["de", "fr"] %}{{ recipient.locale }}{% endif %}{{ recipient.name|e }}
-<pre>{{ recipient.name|capitalize }}</pre><table><tr><td>{{ recipient.name|lower|trim }}</td></tr></table>
+<pre>{{ recipient.name|capitalize }}</pre>
+<table><tr><td>{{ recipient.name|lower|trim }}</td></tr></table>
 {{ recipient.name|default(recipient.email, true) }}{{ recipient.name or "friend" }} Zj0000pressrunq000000Z</body></html>"""
 TEXT = """.{{ recipient.name }}
 . {{ recipient.email }} \n{{ recipient.unsubscribe_url }}=
@@ -34,7 +36,10 @@ TEXT = """.{{ recipient.name }}
 """
 SUBJECT = "{{ recipient.first_name|default('You', true) }}, read this: {{ recipient.name|truncate(40) }} é"
 
-awkward = st.sampled_from(list("<>&\"'=.?_@,;:\\()[]%#\r\n\t\x00\x0b\x1f\x85 \xa0é\u200d\u2028\u202e\ufeff\ufffe\ud800😀ßİ"))
+awkward = st.sampled_from(
+    list("<>&\"'=.?_@,;:\\()[]%#"
+         "\r\n\t\x00\x0b\x1f\x85 \xa0é\u200d\u2028\u202e\ufeff\ufffe\ud800😀ßİ")
+)
 hostile = st.text(st.one_of(awkward, st.characters()), max_size=90)
 names = st.one_of(hostile, st.sampled_from(["", "Ada", "ada", " ", "..", ".", "=?utf-8?q?=41?=", "a" * 300, "é" * 80]))
 locals_ = st.one_of(st.from_regex(r"[a-z0-9.+_'\-]{1,64}", fullmatch=True), hostile.map(lambda text: text[:60]))
@@ -55,7 +60,7 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> tuple[MailCompiler, 
     return compiler, compiler.compile(folder_with(folder, files), Kind.WELCOME, shared_for(Kind.WELCOME)), folder
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(reader=Recipient("a@example.org", "Zj0001pressrunq000000Z"))
 @example(reader=Recipient(".a..b@example.org", "..\n.", unsubscribe_url="https://x.example/" + "." * 200))
 @given(reader=recipients)
@@ -67,7 +72,7 @@ def test_every_part_is_the_same(everything: tuple[MailCompiler, CompiledMail, Pa
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(reader=recipients, kind=st.sampled_from(list(Kind)))
 def test_every_shipped_mail_is_the_same(reader: Recipient, kind: Kind) -> None:
     compiler, mail = _shipped(kind)
@@ -91,7 +96,7 @@ HEADERS = {
 _RAW_LINE_END = re.compile(rb"\r(?!\n)|(?<!\r)\n")
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @example(reader=Recipient("a@b.example\r\nBcc: x@y.example", "x\r\nBcc: y\r\n\r\nbody"))
 @given(reader=recipients)
 def test_no_value_makes_a_header_a_line_or_a_part(
@@ -111,7 +116,7 @@ def test_no_value_makes_a_header_a_line_or_a_part(
     assert len(list(message.iter_parts())) == 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(name=names)
 def test_a_name_comes_back_from_the_header(name: str) -> None:
     _, mail = _shipped(Kind.CONFIRMATION)

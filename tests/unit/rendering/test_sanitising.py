@@ -1,0 +1,109 @@
+"""What stays of a publisher's HTML, as a table, and what the text part makes of it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.rendering.plaintext import to_text
+from worker.rendering.sanitising import sanitise
+
+BASE = "https://blog.example/posts/one/"
+
+TABLE = {
+    "script": ("<p>a<script>alert(1)</script>b</p>", "<p>ab</p>"),
+    "style": ("<style>p{color:red}</style><p>a</p>", "<p>a</p>"),
+    "style attribute": ('<p style="position:fixed">a</p>', "<p>a</p>"),
+    "class": ('<p class="button">a</p>', "<p>a</p>"),
+    "handler": ('<img src="/a.png" onerror="alert(1)">', '<img src="https://blog.example/a.png">'),
+    "javascript link": ('<a href="javascript:alert(1)">a</a>', "<a>a</a>"),
+    "javascript link with a tab": ('<a href="java\tscript:alert(1)">a</a>', "<a>a</a>"),
+    "javascript link in entities": ('<a href="&#106;avascript:alert(1)">a</a>', "<a>a</a>"),
+    "data link": ('<a href="data:text/html,x">a</a>', "<a>a</a>"),
+    "vbscript picture": ('<img src="vbscript:x" alt="b">', '<img alt="b">'),
+    "form": ('<form action="/x"><input name="q"><button>go</button></form><p>a</p>', "<p>a</p>"),
+    "svg": ("<svg><script>alert(1)</script></svg><p>a</p>", "<p>a</p>"),
+    "comment": ("<!-- x --><p>a</p>", "<p>a</p>"),
+    "conditional comment": ("<!--[if mso]><b>x</b><![endif]--><p>a</p>", "<p>a</p>"),
+    "unknown tag": ("<kg-card>a</kg-card>", "a"),
+    "meta refresh": ('<meta http-equiv="refresh" content="0;url=https://x">a', "a"),
+    "base": ('<base href="https://evil.example/"><a href="x">a</a>', '<a href="https://blog.example/posts/one/x">a</a>'),
+    "relative link": ('<a href="../two/">a</a>', '<a href="https://blog.example/posts/two/">a</a>'),
+    "rooted picture": ('<img src="/c/a.png" alt="b">', '<img src="https://blog.example/c/a.png" alt="b">'),
+    "scheme-relative picture": ('<img src="//cdn.example/a.png">', '<img src="https://cdn.example/a.png">'),
+    "absolute link": ('<a href="http://x.example/?a=1&amp;b=2">a</a>', '<a href="http://x.example/?a=1&amp;b=2">a</a>'),
+    "mail link": ('<a href="mailto:a@b.example">a</a>', '<a href="mailto:a@b.example">a</a>'),
+    "anchor and id": ('<a href="#two">a</a><h2 id="two">b</h2>', '<a href="#two">a</a><h2 id="two">b</h2>'),
+    "wide picture": (
+        '<img src="https://x.example/a.png" width="1600" height="900">',
+        '<img src="https://x.example/a.png" width="536">'),
+    "small picture": ('<img src="https://x/a.png" width="64">', '<img src="https://x/a.png" width="64">'),
+    "table": (
+        '<table><tbody><tr><td colspan="2">a</td></tr></tbody></table>',
+        '<table><tbody><tr><td colspan="2">a</td></tr></tbody></table>'),
+    "figure": (
+        '<figure><img src="https://x.example/a.png"><figcaption>b</figcaption></figure>',
+        '<figure><img src="https://x.example/a.png"><figcaption>b</figcaption></figure>'),
+    "frame": (
+        '<p>a</p><iframe src="https://www.youtube.com/embed/x"></iframe><p>b</p>',
+        '<p>a</p><p><a href="https://www.youtube.com/embed/x">Watch on youtube.com</a></p><p>b</p>'),
+    "frame with a title": (
+        '<iframe src="https://v.example/1" title="Our film"></iframe>',
+        '<p><a href="https://v.example/1">Our film</a></p>'),
+    "frame of a script": ('<iframe src="javascript:alert(1)"></iframe>', "<p><a>Watch</a></p>"),
+    "sound": (
+        '<audio controls><source src="/a.mp3"></audio>', '<p><a href="https://blog.example/a.mp3">Listen</a></p>'),
+    "NUL and bidi override": ("<p>a\x00b\u202ec</p>", "<p>abc</p>"),
+    "unclosed": ("<p>a<b>b", "<p>a<b>b</b></p>"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("html", "expected"), TABLE.values(), ids=TABLE.keys())
+def test_what_stays(html: str, expected: str) -> None:
+    assert sanitise(html, BASE) == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(st.sampled_from(list("<>/=\"' \n#&;:abisrcpt\x00é")) | st.characters(), max_size=120))
+def test_anything_at_all_comes_back_as_html_and_as_text(html: str) -> None:
+    clean = sanitise(html, BASE)
+    assert sanitise(clean, BASE) == clean
+    assert "\0" not in to_text(clean)
+
+
+def test_ten_thousand_levels_do_no_harm() -> None:
+    clean = sanitise("<blockquote>" * 10_000 + "deep" + "</blockquote>" * 10_000, BASE)
+    assert "deep" in clean
+    assert isinstance(to_text(clean), str)
+
+
+TEXTS = {
+    "paragraphs": ("<p>one\n two</p><p>three</p>", "one two\n\nthree"),
+    "words without a block": ("one <b>two</b> three", "one two three"),
+    "line break": ("<p>one<br>two</p>", "one\ntwo"),
+    "link": ('<p>see <a href="https://x.example/">here</a>.</p>', "see here (https://x.example/)."),
+    "link that shows itself": ('<a href="https://x.example/">https://x.example/</a>', "https://x.example/"),
+    "mail link": ('<a href="mailto:a@b.example">a@b.example</a>', "a@b.example"),
+    "anchor": ('<a href="#x">up</a>', "up"),
+    "picture": ('<p><img src="https://x.example/a.png" alt="a cat"></p>', "[a cat]"),
+    "picture without words": ('<p><img src="https://x.example/a.png"></p>', ""),
+    "linked figure": (
+        '<a href="https://x.example/"><figure><img src="a" alt="cat"><figcaption>why</figcaption></figure></a>',
+        "[cat]\nwhy (https://x.example/)"),
+    "heading": ("<h2>Trade</h2><p>a</p>", "Trade\n-----\n\na"),
+    "list": ("<ul><li>one</li><li><p>two</p></li></ul>", "- one\n- two"),
+    "numbered list": ('<ol start="9"><li>nine</li><li>ten</li></ol>', "9. nine\n10. ten"),
+    "nested list": ("<ul><li>one<ul><li>inner</li></ul></li></ul>", "- one\n  - inner"),
+    "quote": ("<blockquote><p>one</p><p>two</p></blockquote>", "> one\n>\n> two"),
+    "code": ("<pre><code>if x:\n    y</code></pre>", "    if x:\n        y"),
+    "rule": ("<p>a</p><hr><p>b</p>", "a\n\n* * *\n\nb"),
+    "table": ("<table><tr><th>a</th><th>b</th></tr><tr><td>1</td><td>2</td></tr></table>", "a | b\n1 | 2"),
+    "entities": ("<p>a &lt; b &amp; c&nbsp;d</p>", "a < b & c\xa0d"),
+    "nothing": ("", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("html", "expected"), TEXTS.values(), ids=TEXTS.keys())
+def test_the_text_says_the_same(html: str, expected: str) -> None:
+    assert to_text(html) == expected
