@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,18 +39,16 @@ def queue_view(connection: Connection, now: datetime) -> dict[str, dict[str, flo
 
     Bulk is what may be sent now: campaigns that are going.
     """
-    going = queries.going_ids(connection)
+    transactional, bulk = view_queries.queued_transactional(connection), view_queries.queued_bulk(connection)
     return {
-        "transactional": _lane(connection, view_queries.queued(connection, None), [None], now),
-        "bulk": _lane(connection, view_queries.queued(connection, going), going, now),
+        "transactional": lane_object(transactional, view_queries.oldest_transactional(connection), now),
+        "bulk": lane_object(bulk, view_queries.oldest_bulk(connection), now),
     }
 
 
 def finish(connection: Connection, now: datetime) -> list[int]:
     """Campaigns that have come to their end are marked so: planned, and nothing queued, sending or deferred."""
-    candidates = view_queries.planned_sending(connection)
-    at_rest = [one for one in candidates if not queries.has_rows(connection, one, OPEN)]
-    return [one for one in at_rest if _finish(connection, one, now)]
+    return [one for one in view_queries.at_rest(connection) if _finish(connection, one, now)]
 
 
 def _finish(connection: Connection, campaign_id: int, now: datetime) -> bool:
@@ -78,10 +75,3 @@ def _counts(connection: Connection, ids: list[int]) -> defaultdict[int, dict[str
         if row.n:
             found[row.campaign_id][row.status] = int(row.n)
     return found
-
-
-def _lane(connection: Connection, depth: int, campaigns: Iterable[int | None], now: datetime) -> dict[str, float]:
-    if not depth:
-        return lane_object(0, None, now)
-    made = [at for one in campaigns if (at := view_queries.oldest_queued(connection, one)) is not None]
-    return lane_object(depth, min(made, default=None), now)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Update, bindparam, func, or_, select, te
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.delivery import DeliveryStatus, Reason
-from worker.storage.models import GOING, UNTIDY, CampaignRow, DeliveryRow
+from worker.storage.models import UNTIDY, CampaignRow, DeliveryRow
 
 _C, _D = CampaignRow, DeliveryRow
 
@@ -82,10 +82,6 @@ def ids_with_status(connection: Connection, statuses: Collection[str], reason: s
     if reason is not None:
         statement = statement.where(_C.reason == reason)
     return list(connection.execute(statement).scalars())
-
-
-def going_ids(connection: Connection) -> list[int]:
-    return list(connection.execute(select(_C.id).where(text(GOING)).order_by(_C.id)).scalars())
 
 
 def untidy_ids(connection: Connection) -> list[int]:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text, update
 
 from worker.campaigns.queries import HEAD, Rows
 from worker.domain.campaign import CampaignStatus
-from worker.domain.delivery import DeliveryStatus
+from worker.domain.delivery import OPEN, DeliveryStatus
 from worker.storage.models import GOING, CampaignRow, DeliveryRow, SliceRow, TallyRow
 
 _C, _D = CampaignRow, DeliveryRow
@@ -32,12 +32,17 @@ def counts(connection: Connection, ids: Sequence[int]) -> Rows:
     return connection.execute(statement).all()
 
 
-def queued(connection: Connection, campaign_ids: Sequence[int] | None) -> int:
-    """Deliveries in the queue by the tallies: of these campaigns, or (None) the transactional ones."""
-    if campaign_ids is None:
-        chosen: ColumnElement[bool] = SliceRow.campaign_id.is_(None)
-    else:
-        chosen = SliceRow.campaign_id.in_(campaign_ids)
+def queued_transactional(connection: Connection) -> int:
+    """Transactional deliveries in the queue, by the tallies."""
+    return _queued(connection, SliceRow.campaign_id.is_(None))
+
+
+def queued_bulk(connection: Connection) -> int:
+    """Deliveries of going campaigns in the queue, by the tallies."""
+    return _queued(connection, SliceRow.campaign_id.in_(select(_C.id).where(text(GOING))))
+
+
+def _queued(connection: Connection, chosen: ColumnElement[bool]) -> int:
     statement = (
         select(func.coalesce(func.sum(TallyRow.n), 0))
         .join(SliceRow, TallyRow.slice_id == SliceRow.id)
@@ -46,10 +51,25 @@ def queued(connection: Connection, campaign_ids: Sequence[int] | None) -> int:
     return int(connection.execute(statement).scalar_one())
 
 
-def oldest_queued(connection: Connection, campaign_id: int | None) -> datetime | None:
-    """When the first queued delivery by id was made."""
-    statement = select(_D.created_at).where(_D.campaign_id == campaign_id, _D.status == DeliveryStatus.QUEUED)
+def oldest_transactional(connection: Connection) -> datetime | None:
+    """When the first queued transactional delivery by id was made."""
+    statement = select(_D.created_at).where(_D.campaign_id.is_(None), _D.status == DeliveryStatus.QUEUED)
     found: datetime | None = connection.execute(statement.order_by(_D.id).limit(1)).scalar_one_or_none()
+    return found
+
+
+def oldest_bulk(connection: Connection) -> datetime | None:
+    """The same over the going campaigns: one probe for each."""
+    first = (
+        select(_D.created_at)
+        .where(_D.campaign_id == _C.id, _D.status == DeliveryStatus.QUEUED)
+        .order_by(_D.id)
+        .limit(1)
+        .correlate(_C)
+        .scalar_subquery()
+    )
+    statement = select(func.min(first)).select_from(_C).where(text(GOING))
+    found: datetime | None = connection.execute(statement).scalar_one()
     return found
 
 
@@ -59,10 +79,18 @@ def being_planned(connection: Connection, before: datetime) -> list[int]:
     return list(connection.execute(statement.order_by(_C.id)).scalars())
 
 
-def planned_sending(connection: Connection) -> list[int]:
-    """Going campaigns whose end may have come: planned, and without rows that are still to be put back."""
-    statement = select(_C.id).where(text(GOING), _C.status == CampaignStatus.SENDING, _C.finished_at.is_(None))
-    return list(connection.execute(statement.order_by(_C.id)).scalars())
+def at_rest(connection: Connection) -> list[int]:
+    """Campaigns that are planned, without a row that is queued, sending or deferred, or still to be put back.
+
+    One statement, so one moment; three probes of an index for each campaign that is going.
+    """
+    open_rows = (
+        select(_D.id).where(_D.campaign_id == _C.id, _D.status == status).order_by(_D.id).limit(1).scalar_subquery()
+        for status in sorted(OPEN)
+    )
+    planned = select(_C.id).where(text(GOING), _C.status == CampaignStatus.SENDING, _C.finished_at.is_(None))
+    statement = planned.where(*(one.is_(None) for one in open_rows)).order_by(_C.id)
+    return list(connection.execute(statement).scalars())
 
 
 def finish(connection: Connection, campaign_id: int, now: datetime) -> bool:
