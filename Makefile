@@ -33,8 +33,10 @@ types: $(VENV)/installed-dev
 docs: $(VENV)/installed
 	$(BIN)/python -m worker.cli.configdoc
 
-bench: $(VENV)/installed
+bench: $(VENV)/installed-dev
 	$(BIN)/pressrun bench $(ARGS)
+	$(BIN)/python -m benchmarks.smtp_client
+	$(BIN)/python -m benchmarks.pipeline
 
 lock:
 	uv pip compile pyproject.toml $(LOCK) --upgrade --output-file requirements.lock

@@ -44,8 +44,9 @@ def _transactional(settings: Settings) -> None:
 
 
 def _bulk(settings: Settings) -> None:
-    # one process more than those that send, so that events are planned while all of them are busy
-    _worker("bulk", "bulk,events,maintenance", settings.bulk_processes + 1)
+    # Not one more for planning and sweeps: it would take turns of sending too, and with them connections that
+    # nobody counted on. A turn is 3 s, so nothing waits longer than that for a free process.
+    _worker("bulk", "bulk,events,maintenance", settings.bulk_processes)
 
 
 def _worker(name: str, queues: str, processes: int) -> None:

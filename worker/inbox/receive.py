@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from worker.inbox.queries import Incoming
 
@@ -27,6 +28,13 @@ _PLAIN = {
     b"NOOP": b"250 2.0.0 fine\r\n",
     b"VRFY": b"252 2.0.0 send it, and see\r\n",
 }
+
+
+class Keeps(Protocol):
+    """Where a conversation's mails go."""
+
+    def keep(self, mails: Sequence[Incoming]) -> asyncio.Future[None]:
+        """Done once they are on record."""
 
 
 class Keeper:
@@ -63,7 +71,7 @@ class Keeper:
 class Conversation(asyncio.Protocol):
     """One SMTP session: takes any sender and any recipient."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeps) -> None:
         self._keeper = keeper
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()

@@ -1,0 +1,78 @@
+"""`pressrun up` for real: it comes up, mends itself, stops clean, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from pathlib import Path
+
+import httpx
+
+from tests.integration.cli.command import PARTS, environment, run, started
+from tests.running import wait_until
+
+
+def test_it_comes_up_mends_itself_and_stops_clean(tmp_path: Path) -> None:
+    # a folder that is called like a part: no command line may show it
+    folder = tmp_path / "bulk-api-flower"
+    folder.mkdir()
+    environ = environment(folder)
+    with started(environ, "up") as up:
+        up.wait_for("Pressrun is up")
+        assert f"http://127.0.0.1:{environ['PRESSRUN_API_PORT']}/docs" in up.output
+        parts = up.parts()
+        assert all(parts[part] for part in PARTS), parts
+        # each process belongs to one part
+        pids = [process.pid for processes in parts.values() for process in processes]
+        assert len(pids) == len(set(pids))
+        assert httpx.get(f"http://127.0.0.1:{environ['PRESSRUN_API_PORT']}/readyz").status_code == 200
+
+        for process in parts["bulk"]:
+            process.kill()
+        up.wait_for("bulk died (signal 9), started again")
+        wait_until(lambda: up.output.count("bulk@") > 1 and up.output.count(" ready.") >= 3, 60, lambda: up.output)
+        assert {process.pid for process in up.parts()["api"]} == {process.pid for process in parts["api"]}
+
+        second = run({**environ, "PRESSRUN_API_PORT": "0", "PRESSRUN_FLOWER_PORT": "0"}, "up")
+        assert second.returncode == 1
+        assert "is in use by another `pressrun up`" in second.stderr
+        assert second.stderr.count("\n") == 1
+
+        up.parts()
+        up.signal(signal.SIGINT)
+        assert up.wait() == 0, up.output
+        assert "Traceback" not in up.output
+        assert up.left_over() == []
+
+
+def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    with started(environment(tmp_path), "up") as up:
+        up.wait_for("Pressrun is up")
+        assert all(up.parts().values())
+        up.signal(signal.SIGKILL)
+        wait_until(lambda: not up.left_over(), 20, up.left_over)
+
+
+def test_a_busy_port_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = str(busy.getsockname()[1])
+        done = run(environment(tmp_path, PRESSRUN_FLOWER_PORT=port), "up")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"pressrun: port {port} (flower) cannot be used on 127.0.0.1")
+    assert "PRESSRUN_FLOWER_PORT" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "var" / "pressrun.db").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run(environment(tmp_path, PRESSRUN_VAR_DIR=str(tmp_path / "file" / "var")), "up")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pressrun: PRESSRUN_VAR_DIR: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_setting_is_one_clear_line(tmp_path: Path) -> None:
+    done = run(environment(tmp_path, PRESSRUN_API_PORT="eighty"), "up")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "pressrun: PRESSRUN_API_PORT: found 'eighty'; allowed: a valid integer\n"
