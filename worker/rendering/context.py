@@ -25,7 +25,8 @@ def post_context(
     """`post` is an event's `data.post`. Gives `post` (sanitised `html`, `text`, `title`, `url`, `excerpt`,
     `preheader`, `image`, `image_alt`, `date`, `authors`, `byline`, `tags`) and `list`.
 
-    The date is the publication's: its time zone, its language. Raises `InvalidInput` for a post without a title.
+    The date is the publication's: its time zone, its language. Raises `InvalidInput` for a post without a title,
+    or one whose HTML is nested over 100 elements deep.
     """
     title = _line(post, "title")
     if not title:

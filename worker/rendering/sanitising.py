@@ -9,6 +9,7 @@ from urllib.parse import urljoin, urlsplit
 import lxml.html
 import nh3
 
+from worker.domain.errors import InvalidInput
 from worker.rendering.cleaning import clean_lines
 
 CONTENT_WIDTH = 536
@@ -39,18 +40,23 @@ _ATTRIBUTES = {
     "time": {"datetime"},
 }
 _SCHEMES = {"http", "https", "mailto", "tel"}
+MOST_DEEP = 100
+"""libxml2 drops what is nested 256 deep, the page around it included; no real post comes near."""
+_TAG = re.compile(r"<(/?)([a-z0-9]+)")
+_VOID = frozenset({"br", "col", "hr", "img"})
 _EMBED = re.compile(r"<(?:iframe|video|audio|embed)\b", re.IGNORECASE)
 
 
 def sanitise(html: str, base: str) -> str:
     """The fragment without script, style, form, event handler or foreign scheme; embeds have become links.
 
-    Relative links and images become absolute against `base`; `#anchors` and ids stay as they are.
+    Relative links and images become absolute against `base`; `#anchors` and ids stay as they are. Raises
+    `InvalidInput` where elements are nested deeper than any mail needs.
     """
     html = clean_lines(html)
     if _EMBED.search(html):
         html = _link_embeds(html)
-    return nh3.clean(
+    clean = nh3.clean(
         html,
         tags=set(_TAGS),
         clean_content_tags=set(_DROPPED),
@@ -60,6 +66,9 @@ def sanitise(html: str, base: str) -> str:
         url_relative=absolute_to(base),
         link_rel=None,
     )
+    if _depth(clean) > MOST_DEEP:
+        raise InvalidInput.of("data.post.html", f"has elements nested over {MOST_DEEP} deep; give it flatter")
+    return clean
 
 
 def absolute_to(base: str) -> Callable[[str], str | None]:
@@ -75,6 +84,16 @@ def absolute_to(base: str) -> Callable[[str], str | None]:
         return joined if joined.startswith(("http://", "https://")) else None
 
     return absolute
+
+
+def _depth(html: str) -> int:
+    """How deep elements are nested in what nh3 wrote: every `<` in it starts a tag, every tag is closed."""
+    deepest = depth = 0
+    for match in _TAG.finditer(html):
+        if match[2] not in _VOID:
+            depth += -1 if match[1] else 1
+            deepest = max(deepest, depth)
+    return deepest
 
 
 def _narrow(tag: str, attribute: str, value: str) -> str | None:

@@ -28,7 +28,8 @@ HTML = """<!DOCTYPE html>
 {% if recipient.locale in ["de", "fr"] %}{{ recipient.locale }}{% endif %}{{ recipient.name|e }}
 <pre>{{ recipient.name|capitalize }}</pre>
 <table><tr><td>{{ recipient.name|lower|trim }}</td></tr></table>
-{{ recipient.name|default(recipient.email, true) }}{{ recipient.name or "friend" }} Zj0000pressrunq000000Z</body></html>"""
+{{ recipient.name|default(recipient.email, true) }}{{ recipient.name or "friend" }}
+Zj0000pressrunq000000Z</body></html>"""
 TEXT = """.{{ recipient.name }}
 . {{ recipient.email }} \n{{ recipient.unsubscribe_url }}=
 {{ recipient.name|escape }}{{ recipient.first_name|d("dear reader", true) }}

@@ -158,6 +158,11 @@ def test_a_mail_too_large_says_what_to_cut() -> None:
         MailCompiler(TEMPLATES).compile(PUBLICATION, Kind.NEW_POST, post_context(PUBLICATION, _body(120)))
 
 
+def test_a_megabyte_is_refused_before_it_is_inlined() -> None:
+    with pytest.raises(ContentTooLarge, match="the post's body is 9"):
+        MailCompiler(TEMPLATES).compile(PUBLICATION, Kind.NEW_POST, post_context(PUBLICATION, _body(950)))
+
+
 def test_an_excerpt_has_no_size() -> None:
     publication = replace(PUBLICATION, post_body="excerpt")
     mail = MailCompiler(TEMPLATES).compile(publication, Kind.NEW_POST, post_context(publication, _body(500)))

@@ -6,6 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.rendering.making import PUBLICATION, READER, TEMPLATES
+from worker.domain.delivery import Kind
+from worker.domain.errors import InvalidInput
+from worker.rendering import MailCompiler, post_context
 from worker.rendering.plaintext import to_text
 from worker.rendering.sanitising import sanitise
 
@@ -72,10 +76,21 @@ def test_anything_at_all_comes_back_as_html_and_as_text(html: str) -> None:
     assert "\0" not in to_text(clean)
 
 
-def test_ten_thousand_levels_do_no_harm() -> None:
-    clean = sanitise("<blockquote>" * 10_000 + "deep" + "</blockquote>" * 10_000, BASE)
-    assert "deep" in clean
-    assert isinstance(to_text(clean), str)
+@pytest.mark.parametrize("tag", ["div", "blockquote", "b", "ul><li"])
+@pytest.mark.parametrize("levels", [101, 10_000])
+def test_what_is_nested_without_end_is_refused_by_name(tag: str, levels: int) -> None:
+    with pytest.raises(InvalidInput, match=r"data\.post\.html: has elements nested over 100 deep"):
+        sanitise(f"<{tag}>" * levels + "deep", BASE)
+
+
+@pytest.mark.parametrize("tag", ["div", "blockquote", "b", "a href='/x'"])
+def test_a_hundred_levels_go_out_whole(tag: str) -> None:
+    shared = post_context(PUBLICATION, {"title": "x", "html": f"<{tag}>" * 95 + "deep" + "<p>after</p>"})
+    content = MailCompiler(TEMPLATES).compile(PUBLICATION, Kind.NEW_POST, shared).content(READER)
+    for part in (content.html, content.text):
+        assert "deep" in part
+        assert "after" in part
+        assert READER.unsubscribe_url in part
 
 
 TEXTS = {
