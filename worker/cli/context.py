@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ def migrated_system(doorbell: Doorbell | None = None) -> System:
     from worker.storage.migrate import require_current
 
     built = system(doorbell)
+    path = built.database.url.database
+    if built.database.is_sqlite and not Path(str(path)).exists():
+        # looking at it would make it
+        raise ConfigurationError(f"there is no database at {path} yet: run `pressrun db upgrade`")
     require_current(built.database)
     return built
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.context import migrated_system
 from worker.cli.output import say
+
+if TYPE_CHECKING:
+    from worker.campaigns.control import Control
 
 _CAMPAIGN = click.argument("campaign", type=click.IntRange(min=1), required=False)
 _ALL = click.option("--all", "all_", is_flag=True, help="All campaigns that it can be done to.")
@@ -18,8 +22,7 @@ _ALL = click.option("--all", "all_", is_flag=True, help="All campaigns that it c
 @_ALL
 def pause(campaign: int | None, *, all_: bool) -> None:
     """Pause CAMPAIGN: nothing more of it is sent until it is resumed. Conversations that are open finish."""
-    control = migrated_system().control
-    _act("paused", campaign, control.pause, control.pause_all if all_ else None)
+    _act("paused", campaign, lambda control: control.pause, lambda control: control.pause_all, all_=all_)
 
 
 @click.command("resume", short_help="Resume a paused or held campaign.")
@@ -27,8 +30,7 @@ def pause(campaign: int | None, *, all_: bool) -> None:
 @_ALL
 def resume(campaign: int | None, *, all_: bool) -> None:
     """Resume CAMPAIGN, or release one that is held. With --all: those that were paused; held ones stay held."""
-    control = migrated_system().control
-    _act("resumed", campaign, control.resume, control.resume_all if all_ else None)
+    _act("resumed", campaign, lambda control: control.resume, lambda control: control.resume_all, all_=all_)
 
 
 @click.command("cancel", short_help="Cancel a campaign.")
@@ -36,8 +38,7 @@ def resume(campaign: int | None, *, all_: bool) -> None:
 @_ALL
 def cancel(campaign: int | None, *, all_: bool) -> None:
     """Cancel CAMPAIGN: what is not sent yet is not sent."""
-    control = migrated_system().control
-    _act("cancelled", campaign, control.cancel, control.cancel_all if all_ else None)
+    _act("cancelled", campaign, lambda control: control.cancel, lambda control: control.cancel_all, all_=all_)
 
 
 @click.command("retry", short_help="Give a campaign's failed deliveries another life.")
@@ -74,15 +75,17 @@ def test_send(post: str, to: str) -> None:
 
 
 def _act(
-    done: str, campaign: int | None, one: Callable[[int], None], every: Callable[[], list[int]] | None
-) -> None:
-    if (campaign is None) == (every is None):
+    done: str, campaign: int | None, one: Callable[[Control], Callable[[int], None]],
+    every: Callable[[Control], Callable[[], list[int]]], *, all_: bool,
+) -> None:  # fmt: skip
+    if (campaign is None) != all_:
         raise click.UsageError("give a campaign's number, or --all")
-    if every is not None:
-        ids = every()
+    control = migrated_system().control
+    if campaign is None:
+        ids = every(control)()
         say(f"{done}: {', '.join(map(str, ids))}" if ids else "nothing to do")
-    elif campaign is not None:
-        one(campaign)
+    else:
+        one(control)(campaign)
         say(f"campaign {campaign}: {done}")
 
 

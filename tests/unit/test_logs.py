@@ -1,0 +1,95 @@
+"""One format for all logs, and nothing in them that opens a door."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Literal
+
+import pytest
+import structlog
+
+from worker.logs import configure_logging
+from worker.redaction import redact
+
+_TOKEN = "AQIBAAAAAAAAAAcAAAAAZ7Zx-w_k2J3"
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+def _logged(format_: Literal["console", "json"], level: str = "INFO") -> io.StringIO:
+    stream = io.StringIO()
+    configure_logging(format_, level, stream)
+    return stream
+
+
+@pytest.mark.parametrize("format_", ["console", "json"])
+def test_all_logs_go_one_way(format_: Literal["console", "json"]) -> None:
+    stream = _logged(format_)
+    with structlog.contextvars.bound_contextvars(campaign=7):
+        structlog.get_logger("ours").info("turn", handed_over=3)
+        logging.getLogger("celery.worker").info("ready %s", "now")
+        logging.getLogger("uvicorn.access").warning("GET /x")
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    for line, words in zip(lines, ("turn", "ready now", "GET /x"), strict=True):
+        assert words in line
+        if format_ == "json":
+            assert json.loads(line)["campaign"] == 7
+        else:
+            assert "campaign=7" in line
+
+
+def test_a_traceback_is_one_json_line() -> None:
+    stream = _logged("json")
+    try:
+        raise ValueError("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw was wrong")
+    except ValueError:
+        structlog.get_logger("ours").exception("failed")
+    (line,) = stream.getvalue().splitlines()
+    found = json.loads(line)
+    assert "ValueError: whsec_[hidden] was wrong" in found["exception"]
+
+
+def test_the_last_call_holds() -> None:
+    first = _logged("console")
+    second = _logged("console", "WARNING")
+    structlog.get_logger("ours").info("unheard")
+    structlog.get_logger("ours").warning("heard")
+    assert first.getvalue() == ""
+    assert "heard" in second.getvalue()
+    assert "unheard" not in second.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        (f"GET /confirm/{_TOKEN} 200", _TOKEN),
+        (f"http://x/unsubscribe/{_TOKEN}?a=b", _TOKEN),
+        (f"/manage/{_TOKEN}", _TOKEN),
+        ("Authorization: Bearer abc.def-123", "abc.def-123"),
+        ("authorization: basic cHJlc3NydW46cHc=", "cHJlc3NydW46cHc="),
+        ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+        ("postgresql+psycopg://me:s3cr3t@db/x", "s3cr3t"),
+        ("redis://:s3cr3t@host:6379/0", "s3cr3t"),
+        ("smtp://user:p%40ss@relay:587", "p%40ss"),
+    ],
+)
+def test_what_opens_a_door_is_hidden(text: str, hidden: str) -> None:
+    assert hidden not in redact(text)
+    assert "[hidden]" in redact(text)
+
+
+@pytest.mark.parametrize("text", ["http://127.0.0.1:8025/docs", "GET /confirm/ 404", "bearer of news", "a: b@c"])
+def test_the_rest_stays_as_it_is(text: str) -> None:
+    assert redact(text) == text
