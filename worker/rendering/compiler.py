@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from pathlib import Path
+from threading import Lock
 
 import jinja2
 
@@ -55,12 +56,13 @@ class Fork:
 
 
 class CompiledMail:
-    """A mail whose work per reader is a join. Not to be shared between threads that compile."""
+    """A mail whose work per reader is a join. Threads may share it: variants are compiled one at a time."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
         self._root: Fork | Variant | None = None
         self._variants = 0
+        self._compiling = Lock()
         self.warnings: tuple[str, ...] = ()
         for sample in _SAMPLES:
             self._variant(clean_recipient(sample), verify=self._variants == 0)
@@ -83,10 +85,17 @@ class CompiledMail:
         return Content(str(message["Subject"]), html, text)
 
     def _variant(self, recipient: Recipient, *, verify: bool = False) -> Variant:
+        found = self._found(recipient)
+        if found is not None:
+            return found
+        with self._compiling:  # another thread may have just compiled it
+            return self._found(recipient) or self._compile(recipient, verify=verify)
+
+    def _found(self, recipient: Recipient) -> Variant | None:
         node = self._root
         while isinstance(node, Fork):
             node = node.arms.get(node.guard(recipient))
-        return node if node is not None else self._compile(recipient, verify=verify)
+        return node
 
     def _compile(self, recipient: Recipient, *, verify: bool) -> Variant:
         trace, pages, alone = traced(self._source, recipient)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import re
 from functools import cache
+from threading import Lock
 
 import cssutils
 from lxml import etree
@@ -17,6 +18,8 @@ from premailer import Premailer
 
 from worker.rendering.writing import write_html
 
+# cssutils keeps its parser's state in one place; two threads at once mix their rules up.
+_one_at_a_time = Lock()
 _DOCTYPE = re.compile(r"\A\s*<!doctype\s+html\s*>", re.IGNORECASE)
 
 
@@ -48,8 +51,8 @@ def inline_css(html: str) -> str:
     _css_parser(validate=False)
     parser = etree.HTMLParser(default_doctype=False)  # type: ignore[call-arg]
     page = etree.fromstring(_DOCTYPE.sub("<!DOCTYPE html>", html.strip()), parser)
-    return write_html(
-        _Inliner(
+    with _one_at_a_time:
+        inlined = _Inliner(
             page,
             base_url=None,
             disable_link_rewrites=True,
@@ -60,4 +63,4 @@ def inline_css(html: str) -> str:
             cache_css_parsing=False,
             disable_basic_attributes=["width", "height"],
         ).transform()
-    )
+    return write_html(inlined)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +130,16 @@ def test_more_than_64_variants_are_refused_with_the_place(tmp_path: Path) -> Non
     assert caught.value.file.endswith((".html", ".txt"))
     # those that were compiled before go on working
     assert "0" in mail.content(replace(READER, locale="l0")).html
+
+
+def test_threads_share_a_mail(tmp_path: Path) -> None:
+    tests = "".join(f"{{% if recipient.locale == 'l{number}' %}}-{number}-{{% endif %}}" for number in range(20))
+    publication = folder_with(tmp_path, {"welcome/body.html": page("x" + tests)})
+    mail = MailCompiler(TEMPLATES).compile(publication, Kind.WELCOME, shared_for(Kind.WELCOME))
+    locales = [f"l{number}" for number in range(20)] * 5
+    with ThreadPoolExecutor(8) as pool:
+        contents = pool.map(lambda locale: mail.content(replace(READER, locale=locale)).html, locales)
+    assert all(f"x-{locale[1:]}-" in html for locale, html in zip(locales, contents, strict=True))
 
 
 def test_style_over_16_kb_is_refused(tmp_path: Path) -> None:
