@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import structlog
 import uvloop
 
 from worker.delivery.hop import Hop
@@ -24,6 +25,8 @@ from worker.domain.clock import Clock
 from worker.domain.errors import PressrunError
 from worker.domain.message import Envelope
 from worker.domain.replies import Stage
+
+log = structlog.get_logger(__name__)
 
 # A connection nobody needs is closed before the server does it (many wait 30 s or less between messages).
 IDLE_SECONDS = 10.0
@@ -124,7 +127,7 @@ class Courier:
         connection: Connection | None = None
         try:
             while (job := await self._next_job()) is not None:
-                connection = await self._handle(job, connection)
+                connection = await self._guarded(job, connection)
                 if connection is None and self.hop.connections:
                     return
         finally:
@@ -140,6 +143,17 @@ class Courier:
             if waiter in self._idle:
                 self._idle.remove(waiter)
         return self._jobs.popleft() if self._jobs else None
+
+    async def _guarded(self, job: Job, connection: Connection | None) -> Connection | None:
+        """A fault of ours must not take the job with it: without a result it would stay `sending` for ever."""
+        try:
+            return await self._handle(job, connection)
+        except Exception as error:
+            log.exception("conversation_broke", delivery=job.claimed.id)
+            # how far it came is not known, so it counts as unknown
+            self._finished(job, Exchange(Stage.BODY, None, f"internal error: {error!r}", 0.0))
+            await self._drop(connection)
+            return None
 
     async def _handle(self, job: Job, connection: Connection | None) -> Connection | None:
         """See one job to its result; the connection to go on with."""
@@ -190,7 +204,9 @@ class Courier:
             return None
         try:
             envelope, message = job.mail.compose(job.claimed)
-        except PressrunError as error:
+        except Exception as error:
+            if not isinstance(error, PressrunError):
+                log.exception("composing_broke", delivery=job.claimed.id)
             self._hand_out(Result(job.claimed, self._clock.now(), None, fault=str(error)))
             return None
         return await connection.send(envelope, message, lambda: self._journal.body_begins(job.claimed))

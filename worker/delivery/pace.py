@@ -11,6 +11,9 @@ AHEAD_SECONDS = 0.5
 # The memory of the measured rate.
 _HALF_LIFE_SECONDS = 1.0
 
+# A claim costs about as much as twenty rows in it: less than this part of the target is left to gather.
+_WORTH = 3
+
 
 class Pace:
     """Counts results and says how many rows may wait. Told by the recorder, asked by the claiming thread."""
@@ -36,9 +39,10 @@ class Pace:
             self._changed.notify_all()
 
     def room(self, waiting: int) -> int:
-        """How many more rows may be claimed while `waiting` are not taken up yet."""
+        """How many more rows may be claimed while `waiting` are not taken up yet; 0 while it is not worth a claim."""
         target = min(self._most, max(self._least, int(self._rate * AHEAD_SECONDS)))
-        return target - waiting
+        room = target - waiting
+        return room if room >= target // _WORTH else 0
 
     def wait(self, seconds: float) -> None:
         """Until something is done, or `seconds` are over."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -104,22 +105,43 @@ class Recorder:
 
     def _write(self, results: list[Result]) -> None:
         done = self._settled(results)
-        while True:
-            try:
-                with self._database.write() as connection:
-                    written = record(connection, self._policy, results)
-                    if done:
-                        queries.close_leases(connection, done)
-                break
-            except TemporaryError as error:
-                log.warning("record_waits", error=str(error), results=len(results))
-                threading.Event().wait(_RETRY_SECONDS)
+        written = self._recorded_set(results, done)
         with self._idle:
             for lease_id in done:
                 self._leases.pop(lease_id, None)
             self._open -= len(results)
             self._idle.notify_all()
         self._recorded(written)
+
+    def _recorded_set(self, results: list[Result], done: list[int]) -> list[Result]:
+        """All in one transaction; one by one where the set will not go, so that one bad row stops no other.
+
+        A row that will not go by itself either keeps its lease, which nobody renews: the sweep gets it.
+        """
+        try:
+            return self._persist(results, done)
+        except Exception:
+            log.exception("record_failed", results=len(results))
+        written = []
+        for result in results:
+            try:
+                written += self._persist([result], [])
+            except Exception:
+                log.exception("record_failed", delivery=result.claimed.id)
+        return written
+
+    def _persist(self, results: list[Result], done: list[int]) -> list[Result]:
+        """Waits for a database that is away; raises for anything else."""
+        while True:
+            try:
+                with self._database.write() as connection:
+                    written = record(connection, self._policy, results)
+                    if done:
+                        queries.close_leases(connection, done)
+                return written
+            except TemporaryError as error:
+                log.warning("record_waits", error=str(error), results=len(results))
+                time.sleep(_RETRY_SECONDS)
 
     def _settled(self, results: Sequence[Result]) -> list[int]:
         """The leases whose last outcome is among these."""

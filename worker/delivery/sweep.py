@@ -30,6 +30,9 @@ class Sweep:
             except PressrunError as error:
                 log.warning("sweep_failed", look=kind, error=str(error))
                 continue
+            except Exception:
+                log.exception("sweep_broke", look=kind)
+                continue
             if findings[kind]:
                 self._found(kind, findings[kind])
                 log.info("sweep_found", look=kind, n=findings[kind])

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
-from hashlib import sha256
 
 _TAG_BYTES = 10
 
 
 def _tag(key: bytes, purpose: bytes, value: int) -> str:
-    digest = hmac.digest(key, purpose + value.to_bytes(8, "big"), sha256)[:_TAG_BYTES]
-    return base64.b32encode(digest).decode("ascii").lower()
+    return hmac.digest(key, purpose + value.to_bytes(8, "big"), "sha256")[:_TAG_BYTES].hex()
 
 
 def message_id(key: bytes, delivery_id: int, domain: str) -> str:

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from hashlib import sha256
 
 _VERSION = 1
 _BODY = struct.Struct(">BBBQII")
@@ -48,7 +47,7 @@ class KeyRing:
         body = _BODY.pack(
             _VERSION, self.current, claim.purpose, claim.subscription_id, claim.generation, claim.issued
         )
-        mac = hmac.digest(self.keys[self.current], body, sha256)[:_MAC_BYTES]
+        mac = hmac.digest(self.keys[self.current], body, "sha256")[:_MAC_BYTES]
         return base64.urlsafe_b64encode(body + mac).rstrip(b"=").decode("ascii")
 
     def read(self, token: str, purpose: Purpose) -> Claim | None:
@@ -60,7 +59,7 @@ class KeyRing:
         key = self.keys.get(key_id)
         if version != _VERSION or found != purpose or key is None:
             return None
-        mac = hmac.digest(key, raw[: _BODY.size], sha256)[:_MAC_BYTES]
+        mac = hmac.digest(key, raw[: _BODY.size], "sha256")[:_MAC_BYTES]
         if not hmac.compare_digest(mac, raw[_BODY.size :]):
             return None
         return Claim(purpose, subscription_id, generation, issued)

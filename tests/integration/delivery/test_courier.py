@@ -29,6 +29,8 @@ class PlainMail:
     def compose(self, claimed: Claimed) -> tuple[Envelope, bytes]:
         if claimed.name == "broken":
             raise PermanentError("cannot be made")
+        if claimed.name == "bug":
+            raise ZeroDivisionError("a bug of ours")
         message = f"Message-ID: <{claimed.id}@daily.example>\r\nSubject: hi\r\n\r\nbody\r\n".encode()
         return Envelope("b@daily.example", claimed.address), message
 
@@ -165,11 +167,14 @@ def test_a_refusal_of_more_connections_is_no_outage(inbox: Inbox, tmp_path: Path
     assert len(outcomes) >= 9
 
 
-def test_a_mail_that_cannot_be_made_does_not_cost_the_connection(inbox: Inbox, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "fault"), [("broken", "cannot be made"), ("bug", "a bug of ours")])
+def test_a_mail_that_cannot_be_made_does_not_cost_the_connection(
+    inbox: Inbox, tmp_path: Path, name: str, fault: str
+) -> None:
     with SmtpServer() as server, courier(server.port, inbox, tmp_path, connections=1) as (one, _):
-        one.submit(jobs(claimed(1, "broken"), claimed(2)))
+        one.submit(jobs(claimed(1, name), claimed(2)))
         first, second = inbox.wait_for(2)
-    assert (first.fault, first.exchange) == ("cannot be made", None)
+    assert (first.fault, first.exchange) == (fault, None)
     assert second.exchange is not None
     assert [message.rcpt for message in server.messages] == ["r2@example.com"]
 
