@@ -14,7 +14,7 @@ from worker.domain.errors import NotFound
 from worker.storage.glance import Ask, moment
 
 _HEAD = "id, publication, post_id, status, reason, created_at, started_at, finished_at"
-_GOING = ", ".join(f"'{status}'" for status in sorted(GOING))
+_GOING = "status IN (" + ", ".join(f"'{status}'" for status in sorted(GOING)) + ")"
 _COUNTS = (
     "SELECT s.campaign_id, t.status, sum(t.n) FROM slices s JOIN tallies t ON t.slice_id = s.id "
     "WHERE s.campaign_id IN ({}) GROUP BY s.campaign_id, t.status"
@@ -23,7 +23,10 @@ _QUEUED = (
     "SELECT coalesce(sum(t.n), 0) FROM slices s JOIN tallies t ON t.slice_id = s.id "
     "WHERE t.status = 'queued' AND s.campaign_id {}"
 )
-_OLDEST = "SELECT created_at FROM deliveries WHERE status = 'queued' AND campaign_id {} ORDER BY id LIMIT 1"
+_OLDEST = "SELECT d.created_at FROM deliveries d WHERE d.status = 'queued' AND d.campaign_id {} ORDER BY d.id LIMIT 1"
+_OF_GOING = f"IN (SELECT id FROM campaigns WHERE {_GOING})"  # noqa: S608 - our own words
+# one probe of an index for each campaign that is going
+_OLDEST_OF_GOING = f"SELECT min(({_OLDEST.format('= c.id')})) FROM campaigns c WHERE c.{_GOING}"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,11 @@ def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: in
     counts = _counts(ask, [one.id for one in heads])
     return {
         "campaigns": [campaign_object(one, counts[one.id], now) for one in heads],
-        "queues": {"transactional": _transactional(ask, now), "bulk": _bulk(ask, now)},
+        "queues": {
+            "transactional": _lane(ask, now, "IS NULL", _OLDEST.format("IS NULL")),
+            # what may be sent now: campaigns that are going
+            "bulk": _lane(ask, now, _OF_GOING, _OLDEST_OF_GOING),
+        },
     }
 
 
@@ -70,21 +77,10 @@ def _counts(ask: Ask, ids: Sequence[int]) -> defaultdict[int, dict[str, int]]:
     return found
 
 
-def _transactional(ask: Ask, now: datetime) -> dict[str, float]:
-    depth = int(ask(_QUEUED.format("IS NULL"), ())[0][0])
-    oldest = ask(_OLDEST.format("IS NULL"), ()) if depth else []
-    return lane_object(depth, moment(oldest[0][0]) if oldest else None, now)
-
-
-def _bulk(ask: Ask, now: datetime) -> dict[str, float]:
-    """What may be sent now: campaigns that are going."""
-    going = [row[0] for row in ask(f"SELECT id FROM campaigns WHERE status IN ({_GOING}) ORDER BY id", ())]  # noqa: S608
-    if not going:
-        return lane_object(0, None, now)
-    depth = int(ask(_QUEUED.format(f"IN ({_marks(going)})"), going)[0][0])
-    rows = [row for one in going for row in ask(_OLDEST.format("= ?"), (one,))] if depth else []
-    times = [at for row in rows if (at := moment(row[0])) is not None]
-    return lane_object(depth, min(times, default=None), now)
+def _lane(ask: Ask, now: datetime, chosen: str, oldest: str) -> dict[str, float]:
+    depth = int(ask(_QUEUED.format(chosen), ())[0][0])
+    found = ask(oldest, ()) if depth else []
+    return lane_object(depth, moment(found[0][0]) if found else None, now)
 
 
 def _marks(values: Sequence[object]) -> str:

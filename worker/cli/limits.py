@@ -21,7 +21,7 @@ def limit_lines(settings: Settings) -> Iterator[str]:
     try:
         states = RedisLimiter(client).state([limit.name for limit in limits])
     except LimiterUnavailable as error:
-        yield f"Limits: Redis does not answer, nothing is sent under a limit ({error})"
+        yield f"No mail goes out under a limit meanwhile: {error}"
         return
     finally:
         client.close()
