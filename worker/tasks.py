@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
 
-from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
+from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, TRANSACTIONAL, CeleryDoorbell, app
 from worker.bootstrap import build
 from worker.logs import configure_logging
 from worker.settings import load_settings
@@ -35,9 +35,11 @@ def _logging(**_: Any) -> None:
 
 @worker_process_init.connect
 def _forked(**_: Any) -> None:
-    """A child never uses what its parent may have opened."""
+    """A child never uses what its parent may have opened. One that sends confirmations compiles them before the first."""
     global _station
     _station = None
+    if TRANSACTIONAL in app.amqp.queues.consume_from:
+        station().system.composer.warm_up()
 
 
 @worker_process_shutdown.connect

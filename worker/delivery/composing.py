@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from worker.delivery import queries
 from worker.delivery.parcels import Claimed
 from worker.domain.delivery import Kind
-from worker.domain.errors import NotFound
+from worker.domain.errors import NotFound, PermanentError
 from worker.domain.identity import message_id, return_path
 from worker.domain.message import Envelope, MessageIdentity, Recipient
 from worker.domain.publication import Publication
@@ -63,6 +64,16 @@ class CompiledParcel:
         return Envelope(mail_from, claimed.address), message
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """What one compiled mail serves."""
+
+    publication: str
+    kind: Kind
+    campaign_id: int | None
+    list_slug: str
+
+
 class Composer:
     """Keeps the compiled mails of this process, the least used going first."""
 
@@ -76,33 +87,40 @@ class Composer:
         self._links = links
         self._identity_key = identity_key
         self._confirm_hours = confirm_hours
-        self._mails: OrderedDict[tuple[object, ...], CompiledParcel] = OrderedDict()
+        self._mails: OrderedDict[_Key, CompiledParcel] = OrderedDict()
 
     def mail_for(self, claimed: Claimed) -> CompiledParcel:
         """Raises `TemplateFault`, `ContentTooLarge`, or `NotFound` for a publication that is no longer there."""
         campaign_id = claimed.campaign_id or claimed.shows_campaign_id
-        key = (claimed.publication, claimed.kind, campaign_id, None if campaign_id else claimed.list_slug)
+        return self._mail(_Key(claimed.publication, claimed.kind, campaign_id, claimed.list_slug))
+
+    def warm_up(self) -> None:
+        """Compile the confirmations, so that the first reader does not wait for it. A broken one is met when it is due."""
+        for slug, publication in self._publications.items():
+            for one in publication.lists:
+                with suppress(PermanentError):
+                    self._mail(_Key(slug, Kind.CONFIRMATION, None, one.slug))
+
+    def _mail(self, key: _Key) -> CompiledParcel:
         found = self._mails.get(key)
         if found is None:
-            found = self._compile(claimed, campaign_id)
-            self._mails[key] = found
+            found = self._mails[key] = self._compile(key)
             while len(self._mails) > CACHED_MAILS:
                 self._mails.popitem(last=False)
         self._mails.move_to_end(key)
         return found
 
-    def _compile(self, claimed: Claimed, campaign_id: int | None) -> CompiledParcel:
-        publication = self._publications.get(claimed.publication)
+    def _compile(self, key: _Key) -> CompiledParcel:
+        publication = self._publications.get(key.publication)
         if publication is None:
-            raise NotFound(f"publication {claimed.publication!r} is not in config/publications/ any more")
-        shared = self._shared(publication, claimed, campaign_id)
-        mail = self._compiler.compile(publication, claimed.kind, shared)
+            raise NotFound(f"publication {key.publication!r} is not in config/publications/ any more")
+        mail = self._compiler.compile(publication, key.kind, self._shared(publication, key))
         return CompiledParcel(mail, publication, self._links, self._identity_key)
 
-    def _shared(self, publication: Publication, claimed: Claimed, campaign_id: int | None) -> Mapping[str, object]:
-        if campaign_id is None:
-            lists = [one for one in publication.lists if one.slug == claimed.list_slug]
+    def _shared(self, publication: Publication, key: _Key) -> Mapping[str, object]:
+        if key.campaign_id is None:
+            lists = [one for one in publication.lists if one.slug == key.list_slug]
             return confirmation_context(publication, lists, self._confirm_hours)
         with self._database.read() as connection:
-            row = queries.campaign_post(connection, campaign_id)
+            row = queries.campaign_post(connection, key.campaign_id)
         return post_context(publication, row.post, list_slug=row.list_slug)

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from worker import __version__
 from worker.web.campaigns import campaigns_router
+from worker.web.docs import add_docs
 from worker.web.events import events_router
 from worker.web.health import health_router
 from worker.web.pages import pages_router
@@ -23,8 +24,9 @@ Errors are problem details (RFC 9457): `errors` names each field that is wrong, 
 
 def create_app(system: System) -> FastAPI:
     """The application of one process. Nothing is opened before the first request."""
-    app = FastAPI(title="Pressrun", version=__version__, description=_ABOUT, redoc_url=None)
+    app = FastAPI(title="Pressrun", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     add_handlers(app)
+    add_docs(app)
     app.include_router(events_router(system))
     app.include_router(campaigns_router(system))
     app.include_router(health_router(system))
