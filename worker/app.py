@@ -15,7 +15,7 @@ from threading import BoundedSemaphore
 
 import structlog
 from celery import Celery
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
@@ -26,6 +26,8 @@ from worker.settings import Settings, load_settings
 log = structlog.get_logger(__name__)
 
 EVENTS, TRANSACTIONAL, BULK, MAINTENANCE = "events", "transactional", "bulk", "maintenance"
+
+EXCHANGE = Exchange("pressrun", type="direct")
 
 PLAN = "pressrun.plan_campaign"
 DELIVER = "pressrun.deliver_transactional"
@@ -72,7 +74,8 @@ def configuration(settings: Settings) -> dict[str, object]:
         "task_ignore_result": True,
         # a typo must not make a queue that nobody reads
         "task_create_missing_queues": False,
-        "task_queues": [Queue(name) for name in (EVENTS, TRANSACTIONAL, BULK, MAINTENANCE)],
+        # keys of their own: by default all four would be bound to the exchange of the default queue, with its key
+        "task_queues": [Queue(name, EXCHANGE, routing_key=name) for name in (EVENTS, TRANSACTIONAL, BULK, MAINTENANCE)],
         "task_default_queue": MAINTENANCE,
         "task_routes": {name: {"queue": queue} for name, queue in ROUTES.items()},
         # survive kills: a task is done when it has returned
