@@ -49,9 +49,10 @@ def parse_address(text: str, field: str = "email") -> Address:
     Raises `InvalidInput` naming `field`: control characters, over-long, or no address.
     """
     text = text.strip(" ")
-    plain = _plain(text)
-    if plain is not None:
-        return plain
+    return _plain(text) or _validated(text, field)
+
+
+def _validated(text: str, field: str) -> Address:
     _refuse_oddities(text, field)
     try:
         found = validate_email(text, check_deliverability=False, strict=True)

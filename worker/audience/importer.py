@@ -88,11 +88,13 @@ def _save(
     database: Database, now: datetime, into: ImportInto, batch: dict[str, ReaderRow], result: ImportResult
 ) -> ImportResult:
     with database.write() as connection:
-        queries_import.upsert_subscribers(
+        ids = queries_import.upsert_subscribers(
             connection, into.publication,
             [(key, row.address.email, row.address.domain, row.name, row.locale) for key, row in batch.items()], now,
         )  # fmt: skip
-        ids = queries_import.subscriber_ids(connection, into.publication, list(batch))
+        known = [key for key in batch if key not in ids]
+        if known:
+            ids |= queries_import.subscriber_ids(connection, into.publication, known)
         numbers = sorted(ids.values())
         joined = queries_import.activate(connection, into.publication, into.list_slug, numbers, now)
         consents = [_consent(joined[ids[key]], row, into.source)

@@ -204,7 +204,8 @@ def add_suppression(
     statement = _insert(connection, SuppressionRow).values(
         address=address, publication=publication, reason=reason, evidence=evidence, created_at=now
     )
-    return connection.execute(statement.on_conflict_do_nothing()).rowcount == 1
+    added = statement.on_conflict_do_nothing().returning(SuppressionRow.address)
+    return connection.execute(added).first() is not None
 
 
 def delete_suppression(connection: Connection, address: str, publication: str) -> bool:
@@ -215,13 +216,12 @@ def delete_suppression(connection: Connection, address: str, publication: str) -
 
 
 def suppressions(connection: Connection, address: str) -> Sequence[AnyRow]:
-    """(publication, reason, evidence, created_at), `*` first."""
+    """(publication, reason, evidence, created_at)"""
     return connection.execute(
         select(
             SuppressionRow.publication, SuppressionRow.reason, SuppressionRow.evidence, SuppressionRow.created_at
         )
         .where(SuppressionRow.address == address)
-        .order_by(SuppressionRow.publication)
     ).all()
 
 

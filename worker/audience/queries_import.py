@@ -25,22 +25,25 @@ _UNSUBSCRIBED = SubscriptionStatus.UNSUBSCRIBED.value
 
 def upsert_subscribers(
     connection: Connection, publication: str, rows: Sequence[tuple[str, str, str, str, str]], now: datetime
-) -> None:
+) -> dict[str, int]:
     """`rows`: (address, email, domain, name, locale), no address twice. What the file leaves empty is kept.
+
+    The id by address, of those only that were new or changed.
 
     Sorted by address: two imports at once lock the readers that both have in the same order.
     """
-    a, email, domain, name, locale = _fields(connection, 5)
+    address, email, domain, name, locale = _fields(connection, 5)
     statement = f"""
         INSERT INTO subscribers (publication, address, email, domain, name, locale, created_at)
-        SELECT :publication, {a}, {email}, {domain}, {name}, {locale}, :now FROM {_rows(connection)} WHERE true
+        SELECT :publication, {address}, {email}, {domain}, {name}, {locale}, :now FROM {_rows(connection)} WHERE true
         ON CONFLICT (publication, address) DO UPDATE SET
           name = CASE WHEN excluded.name = '' THEN subscribers.name ELSE excluded.name END,
           locale = CASE WHEN excluded.locale = '' THEN subscribers.locale ELSE excluded.locale END
         WHERE excluded.name NOT IN ('', subscribers.name) OR excluded.locale NOT IN ('', subscribers.locale)
+        RETURNING address, id
     """
     values = {"publication": publication, "rows": _json(sorted(rows)), "now": now}
-    connection.execute(_statement(statement), values)
+    return {row.address: row.id for row in connection.execute(_statement(statement), values).all()}
 
 
 def subscriber_ids(connection: Connection, publication: str, addresses: Sequence[str]) -> dict[str, int]:
@@ -53,7 +56,7 @@ def subscriber_ids(connection: Connection, publication: str, addresses: Sequence
         """, now=False),
         {"publication": publication, "rows": _json([(one,) for one in addresses])},
     )  # fmt: skip
-    return {row.address: row.id for row in found}
+    return {row.address: row.id for row in found.all()}
 
 
 def activate(
@@ -76,7 +79,7 @@ def activate(
         """),
         {"publication": publication, "list_slug": list_slug, "rows": _json([(one,) for one in ids]), "now": now},
     )  # fmt: skip
-    return {row.subscriber_id: row.id for row in found}
+    return {row.subscriber_id: row.id for row in found.all()}
 
 
 def add_consents(

@@ -107,11 +107,14 @@ def _describe(connection: Connection, row: AnyRow, known: dict[str, AnyRow], sig
     queries.add_labels(connection, row.id, signup.labels)
     if not signup.confirmed and any(one.status == _Status.ACTIVE for one in known.values()):
         return str(row.email)
-    given = {"email": signup.address.email, "name": signup.name, "locale": signup.locale}
+    # a mailbox keeps the case it was first written in: the limits find its mails by it
+    same = not signup.confirmed and signup.address.email.lower() == row.email.lower()
+    email = str(row.email) if same else signup.address.email
+    given = {"email": email, "name": signup.name, "locale": signup.locale}
     queries.change_subscriber(
         connection, row.id, {key: value for key, value in given.items() if value and value != getattr(row, key)}
     )
-    return signup.address.email
+    return email
 
 
 def _tie(

@@ -38,7 +38,8 @@ def unsuppress(connection: Connection, address: Address, publication: str) -> bo
 
 def suppressions(connection: Connection, address: Address) -> list[Suppression]:
     """All entries of an address, that for everybody first."""
-    rows = queries.suppressions(connection, address.address)
+    # sorted here: databases do not agree on where `*` stands
+    rows = sorted(queries.suppressions(connection, address.address), key=lambda row: row.publication)
     return [Suppression(row.publication, SuppressionReason(row.reason), row.evidence, row.created_at) for row in rows]
 
 
