@@ -110,10 +110,9 @@ class Story:
                 raise DemoFailed(f"campaign {campaign} has not moved for {PATIENCE_SECONDS:.0f} s: {seen}")
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def verdict(self, campaign: int, times_seen: Callable[[], Mapping[str, int]]) -> Verdict:
+    async def verdict(self, campaign: int, seen: Mapping[str, int]) -> Verdict:
         """Hold every delivery against the inbox, by Message-ID."""
         deliveries = [one async for one in self._deliveries(campaign)]
-        seen = times_seen()
         missing = [
             *(f"delivery {one['id']} is {one['status']}" for one in deliveries if one["status"] != DeliveryStatus.SENT),
             *(f"delivery {one['id']} was seen {seen.get(one['message_id'], 0)} times"
