@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -18,12 +19,14 @@ from worker.domain.errors import ConfigurationError
 from worker.options import Settings
 
 _PR_SET_PDEATHSIG = 1
+Run = Callable[[], object]
+"""A part that is imported and wired, and starts when it is called."""
 
 # What every worker is started with: they need to know nothing of each other, only the ledger.
 _QUIET = ("--without-gossip", "--without-mingle", "--pool=prefork")
 
 
-def _api(settings: Settings) -> None:
+def _api(settings: Settings) -> Run:
     import uvicorn
 
     from worker.app import BackgroundDoorbell, CeleryDoorbell, app
@@ -33,80 +36,80 @@ def _api(settings: Settings) -> None:
     web = create_app(migrated_system(BackgroundDoorbell(CeleryDoorbell(app))))
     configure_logging(settings.log_format, settings.log_level)
     # Forwarded addresses are believed by our own rule, `trusted_proxies`, not by uvicorn's.
-    uvicorn.run(
+    return lambda: uvicorn.run(
         web, host=settings.api_host, port=settings.api_port, log_config=None, proxy_headers=False,
         server_header=False, timeout_graceful_shutdown=5,
     )  # fmt: skip
 
 
-def _transactional(settings: Settings) -> None:
-    _worker("transactional", "transactional", settings.transactional_processes)
+def _transactional(settings: Settings) -> Run:
+    return _worker(settings, "transactional", "transactional", settings.transactional_processes)
 
 
-def _bulk(settings: Settings) -> None:
-    # Not one more for planning and sweeps: it would take turns of sending too, and with them connections that
-    # nobody counted on. A turn is 3 s, so nothing waits longer than that for a free process.
-    _worker("bulk", "bulk,events,maintenance", settings.bulk_processes)
+def _bulk(settings: Settings) -> Run:
+    # one process more than those that send, so that events are planned while all of them are busy
+    return _worker(settings, "bulk", "bulk,events,maintenance", settings.bulk_processes + 1)
 
 
-def _worker(name: str, queues: str, processes: int) -> None:
+def _worker(settings: Settings, name: str, queues: str, processes: int) -> Run:
     # SIGTERM is left as it is: a warm shutdown, which takes no more tasks and ends with those it has, three seconds
     # at most. REMAP_SIGTERM=SIGQUIT (Celery's soft shutdown) was tried: it sleeps its whole time, work or not.
+    import worker.tasks  # noqa: F401 - before the fork, so that children share it
     from worker.app import app
 
-    app.worker_main(
+    return lambda: app.worker_main(
         ["worker", f"--hostname={name}@%h", f"--queues={queues}", f"--concurrency={processes}", "-E", *_QUIET,
-         f"--loglevel={settings().log_level}"]
+         f"--loglevel={settings.log_level}"]
     )  # fmt: skip
 
 
-def _scheduler(settings: Settings) -> None:
+def _scheduler(settings: Settings) -> Run:
     from worker.app import app
 
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    app.start(["beat", f"--loglevel={settings.log_level}", "--pidfile="])
+    return lambda: app.start(["beat", f"--loglevel={settings.log_level}", "--pidfile="])
 
 
-def _flower(settings: Settings) -> None:
-    from worker.app import app
-    from worker.logs import configure_logging
-
+def _flower(settings: Settings) -> Run:
     if not settings.flower_password and not _is_loopback(settings.flower_host):
         raise ConfigurationError(
             f"PRESSRUN_FLOWER_PASSWORD: found nothing; Flower on {settings.flower_host} would show the queues to "
             "everybody: give a password, or let it listen on 127.0.0.1"
         )
+    from worker.app import app
+    from worker.logs import configure_logging
+
     configure_logging(settings.log_format, settings.log_level)
     if settings.flower_password:
         # by the environment, since a command line is everybody's to read
         os.environ["FLOWER_BASIC_AUTH"] = f"pressrun:{settings.flower_password}"
-    app.start(
+    return lambda: app.start(
         ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}",
          "--max_tasks=5000", "--purge_offline_workers=300", "--enable_events=True"]
     )  # fmt: skip
 
 
-def _redis(settings: Settings) -> None:
+def _redis(settings: Settings) -> Run:
     from worker.embedded import redis_command
 
     binary, config = redis_command(settings.var_dir, settings.redis_socket)
     folder = Path(config).parent
-    os.chdir(folder)
     # Names without folders, and a socket relative to here: the server shows both in its command line, where a
     # folder that happens to be called like another part would be taken for it.
+    os.chdir(folder)
     socket = os.path.relpath(settings.redis_socket, folder)
-    os.execv(binary, [Path(binary).name, Path(config).name, "--unixsocket", socket])  # noqa: S606 - found by us
+    return lambda: os.execv(binary, [Path(binary).name, Path(config).name, "--unixsocket", socket])  # noqa: S606
 
 
-def _inbox(settings: Settings) -> None:
+def _inbox(settings: Settings) -> Run:
     from worker.inbox.server import serve
     from worker.logs import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
-    serve(settings.var_dir / "inbox", settings.api_host, settings.inbox_smtp_port, settings.inbox_port)
+    return lambda: serve(settings.var_dir / "inbox", settings.api_host, settings.inbox_smtp_port, settings.inbox_port)
 
 
-PARTS: dict[str, Callable[[Settings], None]] = {
+PARTS: dict[str, Callable[[Settings], Run]] = {
     "api": _api,
     "transactional": _transactional,
     "bulk": _bulk,
@@ -125,7 +128,13 @@ def part(name: str) -> None:
     `redis` is the embedded server, `inbox` the demo's mailbox; the others need Redis and a migrated database.
     """
     _die_with_supervisor()
-    PARTS[name](settings())
+    # What is imported stays: looking through it for garbage is an eighth of the start. Frozen, it is left alone
+    # for good, and a worker's children go on sharing its memory.
+    gc.disable()
+    run = PARTS[name](settings())
+    gc.freeze()
+    gc.enable()
+    run()
 
 
 def _is_loopback(host: str) -> bool:
