@@ -21,7 +21,7 @@ from worker import resources
 from worker.cli.output import counts, say, table, warn, without_secrets
 from worker.cli.ports import only_one, reachable, require_free
 from worker.cli.story import DemoFailed, Story, Verdict
-from worker.cli.supervisor import Supervisor
+from worker.cli.supervisor import StartFailed, Supervisor
 from worker.cli.up import Plan, addresses, plan, run_under_signals, running
 from worker.domain.errors import ConfigurationError
 from worker.inbox.queries import MailBox
@@ -114,8 +114,8 @@ async def _play(stage: Stage, subscribers: int, began: float, *, exit_: bool) ->
                 if exit_:
                     return 1 if verdict.missing else 0
                 await _stay(stage, supervisor)
-        except Exception:
-            _show_tail(stage.log)
+        except StartFailed as error:
+            _show_tail(stage.log, error.part)
             raise
     return 0
 
@@ -231,8 +231,10 @@ def _note(log: IO[str], part: str, line: str) -> None:
     log.flush()
 
 
-def _show_tail(path: Path) -> None:
-    for line in path.read_text("utf-8", "replace").splitlines()[-_LOG_TAIL:]:
+def _show_tail(path: Path, part: str) -> None:
+    """What the part said last; the others may have gone on talking."""
+    lines = path.read_text("utf-8", "replace").splitlines()
+    for line in [line for line in lines if line.startswith(f"{part} ")][-_LOG_TAIL:]:
         warn(f"  {line}")
 
 

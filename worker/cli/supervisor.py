@@ -33,7 +33,11 @@ SUPERVISOR = "PRESSRUN_SUPERVISOR"
 
 
 class StartFailed(PressrunError):
-    """A part could not be brought up."""
+    """`part` could not be brought up."""
+
+    def __init__(self, part: str, words: str) -> None:
+        self.part = part
+        super().__init__(f"{part} {words}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class Supervisor:
         try:
             await self._keep(kept)
         except OSError as error:  # no more processes or files on this machine
-            self._give_up(StartFailed(f"{kept.part.name} could not be started: {error.strerror}"))
+            self._give_up(StartFailed(kept.part.name, f"could not be started: {error.strerror}"))
 
     async def _keep(self, kept: _Kept) -> None:
         loop, part = asyncio.get_running_loop(), kept.part
@@ -124,7 +128,7 @@ class Supervisor:
                 return
             deaths += 1
             if not kept.ready.is_set() and deaths >= DEATHS_BEFORE_READY:
-                self._give_up(StartFailed(f"{part.name} {describe(status)} {deaths} times; its last lines say why"))
+                self._give_up(StartFailed(part.name, f"{describe(status)} {deaths} times; its last lines say why"))
                 return
             backoff = FIRST_BACKOFF if loop.time() - began > WELL_AFTER else backoff
             self._say(part.name, f"{part.name} {describe(status)}, started again in {backoff:g} s")
@@ -179,7 +183,7 @@ class Supervisor:
             if failed in done:
                 failed.result()
             if watch not in done:
-                raise StartFailed(f"{kept.part.name} was not ready after {READY_SECONDS:.0f} s")
+                raise StartFailed(kept.part.name, f"was not ready after {READY_SECONDS:.0f} s")
         finally:
             watch.cancel()
             failed.cancel()

@@ -133,7 +133,7 @@ async def running(plan: Plan, say_line: Callable[[str, str], None]) -> AsyncIter
         migrating = asyncio.create_task(supervisor.run_once("database", ("db", "upgrade")))
         await supervisor.start(plan.first)
         if await migrating:
-            raise StartFailed("the database could not be migrated; the lines above say why")
+            raise StartFailed("database", "could not be migrated; its last lines say why")
         await supervisor.start(plan.then)
         yield supervisor
     finally:
