@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.audience import ConsentAction, SubscriptionStatus, SuppressionReason
@@ -182,10 +182,11 @@ def sign_up_mails(connection: Connection, address: str, email: str, since: datet
 
     Over all publications, and in whatever case the address was written each time.
     """
-    written = select(SubscriberRow.email).where(SubscriberRow.address == address)
+    # two questions: joined into one, SQLite would walk through all transactional mail there is
+    written = connection.execute(select(SubscriberRow.email).where(SubscriberRow.address == address)).scalars()
     row = connection.execute(
         select(func.count(), func.max(DeliveryRow.created_at)).where(
-            or_(DeliveryRow.address == email, DeliveryRow.address.in_(written)),
+            DeliveryRow.address.in_({email, *written}),
             DeliveryRow.campaign_id.is_(None),
             DeliveryRow.created_at > since,
             DeliveryRow.kind.in_((Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED)),

@@ -105,6 +105,16 @@ def test_a_list_that_was_asked_for_later_is_not_confirmed_with_it(desk: Desk) ->
     assert desk.status("notes") == ("pending", 0)
 
 
+def test_a_mail_that_waited_while_its_reader_left_and_came_back_confirms(desk: Desk) -> None:
+    desk.sign_up()
+    unsubscribe(desk)
+    desk.clock.advance(minutes=1)
+    assert desk.sign_up().deliveries == ()
+    # the first mail goes out only now, with the generation of now
+    assert click(desk, desk.token(Purpose.CONFIRM)).lists == ("posts",)
+    assert desk.status() == ("active", 1)
+
+
 def test_a_welcome_goes_out_once_where_the_publication_wants_it(desk: Desk, welcoming: Publication) -> None:
     desk.sign_up()
     token = desk.token(Purpose.CONFIRM)
