@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +108,9 @@ class Running:
 
     def api(self) -> httpx.Client:
         """A client that speaks for `daily`; waits for the API to be up."""
-        client = httpx.Client(
-            base_url=self.settings.base_url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20
-        )
-        wait_until(lambda: _answers(client), 40, lambda: self.log("api"))
-        return client
+        url = self.settings.base_url
+        wait_until(lambda: _answers(url), 40, lambda: self.log("api"))
+        return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
 
     def import_readers(self, n: int, prefix: str = "reader") -> None:
         path = self.folder / f"{prefix}.csv"
@@ -136,9 +135,9 @@ class Running:
         return f"{dict(self.counts())}\n" + "\n".join(tails)
 
 
-def _answers(client: httpx.Client) -> bool:
+def _answers(url: str) -> bool:
     try:
-        return client.get("/healthz").status_code == 200
+        return httpx.get(f"{url}/healthz").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -165,7 +164,7 @@ def post_event(post_id: str = "post-1", event_id: str | None = None, **post: Any
 
 def signup_event(address: str) -> dict[str, Any]:
     event: dict[str, Any] = json.loads((SAMPLES / "subscriber-created.json").read_text("utf-8"))
-    event["id"] = f"signup-{address}"
+    event["id"] = f"signup-{sha256(address.encode()).hexdigest()[:12]}"
     event["data"]["subscriber"]["email"] = address
     return event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 
@@ -20,8 +21,8 @@ def test_everything_killed_right_after_the_answer(system: Callable[..., Running]
             answers = [api.post("/v1/events", json=event).status_code for event in both()]
         running.kill("api")
         own_redis.stop(signal.SIGKILL)
-        for file in own_redis.folder.rglob("*.aof"):
-            file.unlink()
+        for folder in own_redis.folder.rglob("appendonlydir"):
+            shutil.rmtree(folder)
         own_redis.start()
         running.start(*WORKERS)
         running.wait_sent(4)

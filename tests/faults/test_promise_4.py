@@ -8,6 +8,7 @@ from collections.abc import Callable
 from email import message_from_bytes
 
 import psutil
+import pytest
 
 from tests.ledger import assert_counters_agree
 from tests.running import Running, post_event, wait_until
@@ -54,6 +55,8 @@ def test_one_child_killed(system: Callable[..., Running]) -> None:
     assert_counters_agree(running.database)
 
 
+# On SQLite a process that is stopped inside a write holds the whole database until it goes on: docs/promises.md.
+@pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_process_stopped_past_its_lease(system: Callable[..., Running]) -> None:
     """Others take over; when it goes on it starts no conversation of what it held, and finishes at most the open one."""
     with SmtpServer(options=Options(latency=0.002)) as server:

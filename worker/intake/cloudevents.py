@@ -56,6 +56,9 @@ def parse_event(headers: Iterable[tuple[str, str]], body: bytes) -> Event:
         return event_of(parse_json(body))
     if kind.startswith("application/cloudevents"):
         raise _unsupported(f"{kind[:100]} is not taken; send {STRUCTURED}")
+    if kind == "application/json" and not any(name.startswith("ce-") for name, _ in given):
+        # Many systems cannot set the media type of their webhooks: a whole event in the body is one all the same.
+        return event_of(parse_json(body))
     return _binary(given, kind, body)
 
 

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
@@ -23,6 +24,10 @@ from worker.domain.errors import ConfigurationError, TemporaryError
 
 # The lock makes waits short; this only covers a foreign tool (a backup, say) that holds the file.
 _SQLITE_BUSY_SECONDS = 10
+
+# Our transactions take milliseconds. One whose client is silent for this long belongs to a process that was
+# stopped in the middle of it, and must not keep its locks for as long as that lasts.
+_STOPPED_SECONDS = 10
 
 
 class DatabaseUnavailable(TemporaryError):
@@ -40,6 +45,8 @@ class Database:
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_deferred)
+        else:
+            event.listen(self.engine, "connect", _prepare_postgresql)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -103,6 +110,12 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA temp_store=MEMORY")
     cursor.execute("PRAGMA cache_size=-32000")
     cursor.close()
+
+
+def _prepare_postgresql(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{_STOPPED_SECONDS}s'")
+    connection.commit()
 
 
 def _begin_deferred(connection: Connection) -> None:

@@ -244,9 +244,13 @@ def test_datacontenttype_in_a_header_says_nothing() -> None:
         parse_event([*BINARY, ("content-type", "image/png"), ("ce-datacontenttype", "application/json")], b"{}")
 
 
-def test_a_structured_event_as_plain_json_is_told_what_to_do() -> None:
-    with pytest.raises(InvalidInput, match=r"application/cloudevents\+json") as error:
-        parse_event([("content-type", "application/json")], json.dumps(MINIMAL).encode())
+def test_a_whole_event_as_plain_json_is_taken() -> None:
+    assert parse_event([("content-type", "application/json")], json.dumps(MINIMAL).encode()).id == MINIMAL["id"]
+
+
+def test_plain_json_that_is_no_event_is_told_what_is_missing() -> None:
+    with pytest.raises(InvalidInput) as error:
+        parse_event([("content-type", "application/json")], b'{"title": "a post"}')
     assert fields(error) == ["specversion"]
 
 
