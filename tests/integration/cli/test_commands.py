@@ -1,0 +1,197 @@
+"""Commands as a user types them, without any part running: what they say, and what they leave."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from tests.integration.cli.command import environment, run
+from tests.running import post_event, signup_event
+from tests.smtpd import SmtpServer
+from worker.cli import root
+from worker.cli.check import findings
+
+_IMPORT = ("import", "-", "--publication", "daily", "--list", "posts")
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("migrated")
+    done = run(environment(folder), "db", "upgrade")
+    assert "the database went from empty to" in done.stdout, done.stderr
+    return folder / "var" / "pressrun.db"
+
+
+@pytest.fixture
+def environ(tmp_path: Path, migrated: Path) -> dict[str, str]:
+    """A migrated database and nothing else."""
+    (tmp_path / "var").mkdir()
+    shutil.copy(migrated, tmp_path / "var" / "pressrun.db")
+    return environment(tmp_path)
+
+
+@pytest.fixture
+def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """That environment in this process, which is quicker to ask; its logging is put back."""
+    for name, value in environ.items():
+        if name.startswith("PRESSRUN_"):
+            monkeypatch.setenv(name, value)
+    root_logger = logging.getLogger()
+    handlers, level = list(root_logger.handlers), root_logger.level
+    yield
+    root_logger.handlers[:] = handlers
+    root_logger.setLevel(level)
+    structlog.reset_defaults()
+
+
+def test_events_from_a_file(environ: dict[str, str]) -> None:
+    """Accepted without API and Redis; the same again is a duplicate; a bad one is named and the others go on."""
+    bad = signup_event("cy@example.com")
+    bad["data"]["subscriber"]["email"] = "cy@\nexample.com"
+    lines = "\n".join(json.dumps(event) for event in (signup_event("bo@example.com"), bad, post_event()))
+    first = run(environ, "emit", "-", text=lines)
+    assert first.returncode == 1
+    assert [line.split()[1] for line in first.stdout.splitlines()] == ["accepted", "accepted"]
+    (complaint,) = [line for line in first.stderr.splitlines() if line.startswith("<stdin>:2")]
+    assert "data.subscriber.email" in complaint
+    again = run(environ, "emit", "-", text=json.dumps(signup_event("bo@example.com")))
+    assert again.returncode == 0
+    assert again.stdout.split()[1] == "duplicate"
+    changed = signup_event("bo@example.com")
+    changed["data"]["subscriber"]["name"] = "Somebody else"
+    conflict = run(environ, "emit", "-", text=json.dumps(changed))
+    assert conflict.returncode == 1
+    seen = json.loads(run(environ, "status", "--json").stdout)
+    assert [one["post"] for one in seen["campaigns"]] == ["post-1"]
+    assert seen["queues"]["transactional"]["depth"] == 1
+
+
+def test_readers_from_a_csv(environ: dict[str, str]) -> None:
+    csv = "email,name,vip\nana@example.com,Ana,1\nnot an address,X,\nbo@example.com,Bo,\n"
+    first = run(environ, *_IMPORT, text=csv)
+    assert first.returncode == 0, first.stderr
+    assert "line 3: " in first.stderr
+    assert "2 new on posts" in first.stdout
+    assert "1 bad rows skipped" in first.stdout
+    assert "0 new on posts, 2 there already" in run(environ, *_IMPORT, text=csv).stdout
+
+
+def test_a_csv_in_latin_1_is_one_clear_line(environ: dict[str, str], tmp_path: Path) -> None:
+    path = tmp_path / "readers.csv"
+    path.write_bytes("email,name\nana@example.com,José\n".encode("latin-1"))
+    done = run(environ, "import", str(path), "--publication", "daily", "--list", "posts")
+    assert done.returncode == 1
+    assert "2" in done.stderr
+    assert "UTF-8" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("import", "-", "--publication", "x", "--list", "posts"), "there is no publication 'x'; there are daily"),
+        (("import", "-", "--publication", "daily", "--list", "x"), "daily has no list 'x'; it has posts"),
+        (("pause", "7"), "there is no campaign 7"),
+        (("deliveries", "--campaign", "7"), "there is no campaign 7"),
+        (("delivery", "7"), "there is no delivery 7"),
+        (("test-send", "none", "--to", "a@example.com"), "there is no campaign and no post 'none'"),
+        (("suppress", "a@"), "ADDRESS: is not an email address"),
+        (("unsuppress", "a@example.com"), "a@example.com is not suppressed"),
+    ],
+)
+@pytest.mark.usefixtures("here")
+def test_what_is_not_there_is_named(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert root.run(arguments) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err
+    assert said.err.count("\n") == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_suppression_and_erasure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*arguments: str, code: int = 0) -> str:
+        assert root.run(arguments) == code
+        found = capsys.readouterr()
+        return found.out or found.err
+
+    path = tmp_path / "readers.csv"
+    path.write_text("email\nana@example.com\n", "utf-8")
+    assert "1 new on posts" in said("import", str(path), *_IMPORT[2:])
+    assert said("suppress", "Ana@Example.com") == "Ana@example.com is suppressed\n"
+    assert "suppressed already" in said("suppress", "ana@example.com")
+    assert "no longer suppressed" in said("unsuppress", "ana@example.com")
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    assert "Erase everything known of ana@example.com?" in said("erase", "ana@example.com", code=130)
+    assert "erased: 1 subscriber(s)" in said("erase", "ana@example.com", "--yes")
+    assert "nothing is known of" in said("erase", "ana@example.com", "--yes", code=1)
+
+
+def test_a_database_of_another_version_is_refused_with_the_fix(environ: dict[str, str]) -> None:
+    assert run(environ, "db", "state").returncode == 0
+    ledger = Path(environ["PRESSRUN_VAR_DIR"]) / "pressrun.db"
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    newer = run(environ, "emit", "-", text="{}")
+    assert newer.returncode == 1
+    assert "newer" in newer.stderr
+    assert newer.stderr.count("\n") == 1
+    assert run(environ, "db", "state").returncode == 1
+    ledger.unlink()
+    missing = run(environ, "emit", "-", text="{}")
+    assert "run `pressrun db upgrade`" in missing.stderr
+    assert not ledger.exists()
+
+
+def _dns(name: str) -> list[str] | None:
+    return {"blog.example": ["v=spf1 -all"]}.get(name)
+
+
+@pytest.mark.usefixtures("here")
+def test_check_names_what_is_missing_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESSRUN_SMTP_URL", "smtp://127.0.0.1:1")
+    monkeypatch.setenv("PRESSRUN_API_PROT", "1")
+    found = {one.what: one for one in findings("me@example.com", _dns)}
+    good = {"configuration", "publication daily", "limits", "templates", "database", "SPF blog.example"}
+    bad = {"PRESSRUN_API_PROT", "redis", "relay", "DKIM blog.example", "DMARC blog.example", "mail of daily"}
+    assert {what for what, one in found.items() if one.ok} == good
+    assert {what for what, one in found.items() if not one.ok} == bad
+
+
+@pytest.mark.usefixtures("here")
+def test_check_sends_a_mail_through_the_relay(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SmtpServer() as relay:
+        monkeypatch.setenv("PRESSRUN_SMTP_URL", relay.url)
+        found = {one.what: one for one in findings("me@example.com", _dns)}
+    assert found["relay"].ok
+    assert found["mail of daily"].words.startswith("me@example.com was accepted: 250")
+
+
+@pytest.mark.usefixtures("here")
+def test_check_stops_at_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESSRUN_DAILY_SECRET", "whsec_short")
+    (found,) = findings(None, _dns)
+    assert not found.ok
+    assert "PRESSRUN_DAILY_SECRET" in found.words
+
+
+@pytest.mark.usefixtures("here")
+def test_preview_writes_what_is_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert root.run(["preview", "confirmation", "--out", str(tmp_path / "out")]) == 0
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".html", ".txt", ".eml"}
+    capsys.readouterr()
+    assert root.run(["preview", "--text"]) == 0
+    assert capsys.readouterr().out.startswith("Subject: ")
