@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import shared_task
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown
 
 from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, TRANSACTIONAL, CeleryDoorbell, app
-from worker.bootstrap import build
 from worker.logs import configure_logging
 from worker.settings import load_settings
-from worker.station import Station
+
+if TYPE_CHECKING:
+    from worker.station import Station
 
 _station: Station | None = None
 
@@ -21,6 +22,10 @@ def station() -> Station:
     """This process's parts. Made at the first task, so that nothing is opened before the fork."""
     global _station
     if _station is None:
+        # Not above: the scheduler and Flower know the tasks by name and have no use for what is behind them.
+        from worker.bootstrap import build
+        from worker.station import Station
+
         system = build(load_settings(os.environ), os.environ, CeleryDoorbell(app))
         _station = Station(system)
     return _station
@@ -31,6 +36,12 @@ def _logging(**_: Any) -> None:
     """Connected, so that Celery leaves the loggers alone."""
     settings = load_settings(os.environ)
     configure_logging(settings.log_format, settings.log_level)
+
+
+@worker_init.connect
+def _load(**_: Any) -> None:
+    """Imported once before the fork, so that the children share it."""
+    import worker.station  # noqa: F401
 
 
 @worker_process_init.connect
