@@ -76,7 +76,8 @@ def measure(readers: int, processes: int, connections: int, kind: str) -> dict[s
         seen = json.loads(out.strip().splitlines()[-1])
     return {
         "database": kind, "readers": readers, "processes": processes, "connections": connections,
-        "event_to_first_mail_s": round(seen["first"] - began, 2), "event_to_last_mail_s": round(seen["last"] - began, 2),
+        "event_to_first_mail_s": round(seen["first"] - began, 2),
+        "event_to_last_mail_s": round(seen["last"] - began, 2),
         "mails_per_second": seen["per_second"], "received": seen["messages"], "counts": counts,
     }  # fmt: skip
 

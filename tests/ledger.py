@@ -14,7 +14,12 @@ from worker.domain.campaign import CampaignStatus
 from worker.domain.delivery import DeliveryStatus, Kind
 from worker.storage.database import Database
 from worker.storage.models import (
-    CampaignRow, DeliveryRow, SliceRow, SubscriberRow, SubscriptionRow, TallyRow,
+    CampaignRow,
+    DeliveryRow,
+    SliceRow,
+    SubscriberRow,
+    SubscriptionRow,
+    TallyRow,
 )  # fmt: skip
 from worker.storage.moves import add_tallies
 

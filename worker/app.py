@@ -91,9 +91,6 @@ def configuration(settings: Settings) -> dict[str, object]:
         "task_time_limit": 180,
         # True would kill a conversation in the middle of DATA; the claim in the ledger protects
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # on SIGTERM (remapped to SIGQUIT): finish or give back, then go
-        "worker_soft_shutdown_timeout": settings.shutdown_seconds,
-        "worker_enable_soft_shutdown_on_idle": True,
         # leaks (celery #4843); a chunk is three seconds
         "worker_max_tasks_per_child": 500,
         # Flower needs the first; the second makes a metric label for each producer

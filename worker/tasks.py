@@ -46,7 +46,7 @@ def _load(**_: Any) -> None:
 
 @worker_process_init.connect
 def _forked(**_: Any) -> None:
-    """A child never uses what its parent may have opened. One that sends confirmations compiles them before the first."""
+    """A child never uses what its parent may have opened. One that sends confirmations compiles them ahead."""
     global _station
     _station = None
     if TRANSACTIONAL in app.amqp.queues.consume_from:

@@ -58,7 +58,7 @@ def test_one_child_killed(system: Callable[..., Running]) -> None:
 # On SQLite a process that is stopped inside a write holds the whole database until it goes on: docs/promises.md.
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_process_stopped_past_its_lease(system: Callable[..., Running]) -> None:
-    """Others take over; when it goes on it starts no conversation of what it held, and finishes at most the open one."""
+    """Others take over; when it goes on it starts nothing of what it held, and finishes at most what was open."""
     with SmtpServer(options=Options(latency=0.002)) as server:
         running = system(
             server.url, PRESSRUN_LEASE_SECONDS="5", PRESSRUN_SMTP_CONNECTIONS="5", PRESSRUN_RETRY_BASE_SECONDS="1"

@@ -75,9 +75,12 @@ class Claimer:
             lease_id = queries.open_lease(connection, self._owner, now, now + self._lease)
             queries.take(connection, lease_id, [row.id for row in good])
             record_moves(connection, [_taken(row) for row in good])
+            asked = [row.subscriber_id for row in good if row.kind == Kind.CONFIRMATION]
+            lists = queries.pending_lists(connection, asked) if asked else {}
         until = ticks + self._lease.total_seconds()
         lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, len(good))
-        return Claim(lease, tuple(claimed(row, lease_id) for row in good), len(rows) - len(good))
+        ours = tuple(claimed(row, lease_id, lists.get(row.subscriber_id, ())) for row in good)
+        return Claim(lease, ours, len(rows) - len(good))
 
 
 def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> list[AnyRow]:
@@ -126,12 +129,13 @@ def _taken(row: AnyRow) -> Move:
     return Move(row.slice_id, DeliveryStatus.QUEUED, Reason.NONE, DeliveryStatus.SENDING, Reason.NONE)
 
 
-def claimed(row: AnyRow, lease_id: int) -> Claimed:
+def claimed(row: AnyRow, lease_id: int, lists: tuple[str, ...] = ()) -> Claimed:
     """A row of the parcel query as a value."""
     return Claimed(
         id=row.id, lease_id=lease_id, publication=row.publication, kind=Kind(row.kind), campaign_id=row.campaign_id,
         slice_id=row.slice_id, subscription_id=row.subscription_id, generation=row.generation or 0,
-        list_slug=row.list_slug or "", address=row.address, name=row.name or "", locale=row.locale or "",
+        lists=lists or ((row.list_slug,) if row.list_slug else ()),
+        address=row.address, name=row.name or "", locale=row.locale or "",
         created_at=row.created_at, attempts=row.attempts, first_attempt_at=row.first_attempt_at,
         expires_at=row.expires_at, shows_campaign_id=row.shows_campaign_id,
     )  # fmt: skip

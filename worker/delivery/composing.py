@@ -71,7 +71,7 @@ class _Key:
     publication: str
     kind: Kind
     campaign_id: int | None
-    list_slug: str
+    lists: tuple[str, ...]
 
 
 class Composer:
@@ -92,14 +92,14 @@ class Composer:
     def mail_for(self, claimed: Claimed) -> CompiledParcel:
         """Raises `TemplateFault`, `ContentTooLarge`, or `NotFound` for a publication that is no longer there."""
         campaign_id = claimed.campaign_id or claimed.shows_campaign_id
-        return self._mail(_Key(claimed.publication, claimed.kind, campaign_id, claimed.list_slug))
+        return self._mail(_Key(claimed.publication, claimed.kind, campaign_id, claimed.lists))
 
     def warm_up(self) -> None:
-        """Compile the confirmations, so that the first reader does not wait for it. A broken one is met when it is due."""
+        """Compile the confirmations, so that the first reader does not wait. A broken one is met when it is due."""
         for slug, publication in self._publications.items():
             for one in publication.lists:
                 with suppress(PermanentError):
-                    self._mail(_Key(slug, Kind.CONFIRMATION, None, one.slug))
+                    self._mail(_Key(slug, Kind.CONFIRMATION, None, (one.slug,)))
 
     def _mail(self, key: _Key) -> CompiledParcel:
         found = self._mails.get(key)
@@ -119,7 +119,7 @@ class Composer:
 
     def _shared(self, publication: Publication, key: _Key) -> Mapping[str, object]:
         if key.campaign_id is None:
-            lists = [one for one in publication.lists if one.slug == key.list_slug]
+            lists = [one for one in publication.lists if one.slug in key.lists]
             return confirmation_context(publication, lists, self._confirm_hours)
         with self._database.read() as connection:
             row = queries.campaign_post(connection, key.campaign_id)

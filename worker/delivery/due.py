@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from worker.delivery import queries
+from worker.delivery import due_queries, queries
 from worker.delivery.queries import AnyRow
 from worker.domain.clock import Clock
 from worker.domain.delivery import OPEN, DeliveryStatus, Reason
@@ -41,19 +41,21 @@ class Due:
 
     def retention(self) -> int:
         """Events and finished deliveries older than the retention go; the counts stay."""
-        events = self._in_sets(lambda connection, now: queries.delete_events(connection, now - self._retention, _SET_SIZE))
-        return events + self._old_deliveries()
+        return self._in_sets(self._old_events) + self._old_deliveries()
+
+    def _old_events(self, connection: Connection, now: datetime) -> int:
+        return due_queries.delete_events(connection, now - self._retention, _SET_SIZE)
 
     def _old_deliveries(self) -> int:
         until, before = self._clock.ticks() + _BUDGET_SECONDS, self._clock.now() - self._retention
         cursor = total = 0
         while self._clock.ticks() < until:
             with self._database.read() as connection:
-                rows = queries.oldest_deliveries(connection, cursor, _SET_SIZE)
+                rows = due_queries.oldest_deliveries(connection, cursor, _SET_SIZE)
             old = [row.id for row in rows if row.created_at < before and DeliveryStatus(row.status) not in OPEN]
             if old:
                 with self._database.write() as connection:
-                    queries.delete_deliveries(connection, old)
+                    due_queries.delete_deliveries(connection, old)
             total += len(old)
             if len(rows) < _SET_SIZE or rows[-1].created_at >= before:
                 break
@@ -78,12 +80,12 @@ class Due:
 
 
 def _retry_set(connection: Connection, now: datetime) -> int:
-    rows = queries.due_retries(connection, now, _SET_SIZE)
+    rows = due_queries.due_retries(connection, now, _SET_SIZE)
     return _move_all(connection, rows, DeliveryStatus.DEFERRED, DeliveryStatus.QUEUED, Reason.NONE)
 
 
 def _expire_set(connection: Connection, now: datetime) -> int:
-    rows = queries.expired_in_queue(connection, now, _SET_SIZE)
+    rows = due_queries.expired_in_queue(connection, now, _SET_SIZE)
     return _move_all(connection, rows, DeliveryStatus.QUEUED, DeliveryStatus.EXPIRED, Reason.EXPIRED)
 
 

@@ -34,7 +34,8 @@ class Claimed:
     slice_id: int
     subscription_id: int | None
     generation: int
-    list_slug: str
+    lists: tuple[str, ...]
+    """The list it goes to; of a confirmation, all that are to be confirmed."""
     address: str
     name: str
     locale: str

@@ -9,14 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from worker.domain.audience import SuppressionReason
+from worker.domain.audience import SubscriptionStatus, SuppressionReason
 from worker.domain.campaign import GOING, CampaignStatus
 from worker.domain.delivery import DeliveryStatus, Reason
 from worker.storage.models import (
     AttemptRow,
     CampaignRow,
     DeliveryRow,
-    EventRow,
     LeaseRow,
     SubscriberRow,
     SubscriptionRow,
@@ -38,8 +37,9 @@ _SUPPRESSED_OUTSIDER = exists().where(
 
 _PARCEL = (
     select(
-        _D.id, _D.publication, _D.kind, _D.campaign_id, _D.slice_id, _D.subscription_id, _D.address,
-        _D.shows_campaign_id, _D.destination, _D.created_at, _D.attempts, _D.first_attempt_at, _D.expires_at, _D.claims, _D.lease_id,
+        _D.id, _D.publication, _D.kind, _D.campaign_id, _D.slice_id, _D.subscription_id, _D.subscriber_id, _D.address,
+        _D.shows_campaign_id, _D.destination, _D.created_at, _D.attempts, _D.first_attempt_at, _D.expires_at,
+        _D.claims, _D.lease_id,
         SubscriberRow.name, SubscriberRow.locale, SubscriberRow.erased_at,
         SubscriptionRow.status.label("subscription_status"), SubscriptionRow.generation, SubscriptionRow.list_slug,
         or_(_SUPPRESSED, _SUPPRESSED_OUTSIDER).label("suppressed"),
@@ -91,6 +91,17 @@ def queued_transactional(connection: Connection, ids: Sequence[int]) -> Sequence
         _D.id.in_(ids), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None)
     )
     return _taken(statement.order_by(_D.id), connection)
+
+
+def pending_lists(connection: Connection, subscriber_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
+    """What each of these has asked for and not confirmed yet: one click confirms all of it."""
+    statement = select(SubscriptionRow.subscriber_id, SubscriptionRow.list_slug).where(
+        SubscriptionRow.subscriber_id.in_(subscriber_ids), SubscriptionRow.status == SubscriptionStatus.PENDING
+    )
+    found: dict[int, tuple[str, ...]] = {}
+    for row in connection.execute(statement.order_by(SubscriptionRow.id)):
+        found[row.subscriber_id] = (*found.get(row.subscriber_id, ()), row.list_slug)
+    return found
 
 
 def peek_transactional(connection: Connection, limit: int) -> Sequence[AnyRow]:
@@ -214,45 +225,6 @@ def under_lease(connection: Connection, lease_id: int, limit: int) -> Sequence[A
     if connection.dialect.name == "postgresql":
         statement = statement.with_for_update(of=_D)
     return connection.execute(statement).all()
-
-
-def _locked(statement: Select[*tuple[Any, ...]], connection: Connection) -> Sequence[AnyRow]:
-    if connection.dialect.name == "postgresql":
-        statement = statement.with_for_update(skip_locked=True)
-    return connection.execute(statement).all()
-
-
-def due_retries(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
-    """(id, slice_id, reason) of deferred rows whose time has come."""
-    statement = select(_D.id, _D.slice_id, _D.reason).where(
-        _D.status == DeliveryStatus.DEFERRED, _D.next_attempt_at <= now
-    )
-    return _locked(statement.order_by(_D.next_attempt_at).limit(limit), connection)
-
-
-def expired_in_queue(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
-    """(id, slice_id, reason) of queued rows whose hard end is past."""
-    statement = select(_D.id, _D.slice_id, _D.reason).where(
-        _D.status == DeliveryStatus.QUEUED, _D.expires_at.is_not(None), _D.expires_at <= now
-    )
-    return _locked(statement.limit(limit), connection)
-
-
-def oldest_deliveries(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
-    """(id, status, created_at) by id: ids are given in order of time, so the walk can stop at the first young one."""
-    return connection.execute(
-        select(_D.id, _D.status, _D.created_at).where(_D.id > after).order_by(_D.id).limit(limit)
-    ).all()
-
-
-def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
-    connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(ids)))
-    connection.execute(delete(_D).where(_D.id.in_(ids)))
-
-
-def delete_events(connection: Connection, before: datetime, limit: int) -> int:
-    old = select(EventRow.id).where(EventRow.received_at < before).order_by(EventRow.received_at).limit(limit)
-    return connection.execute(delete(EventRow).where(EventRow.id.in_(old))).rowcount
 
 
 def fail_campaign(connection: Connection, campaign_id: int, why: str) -> None:

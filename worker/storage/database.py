@@ -59,7 +59,7 @@ class Database:
         """One transaction: committed on leaving, rolled back on an exception. Raises `DatabaseUnavailable`."""
         with _translated(self.url.render_as_string()), self._turn(), self.engine.connect() as connection:
             if self.is_sqlite:
-                connection = connection.execution_options(pressrun_write=True)
+                connection.execution_options(pressrun_write=True)
             with connection.begin():
                 yield connection
 

@@ -13,8 +13,10 @@ from worker.delivery.claim import MAX_CLAIMS, Claimer
 from worker.domain.audience import SubscriptionStatus
 from worker.domain.campaign import CampaignStatus
 from worker.domain.clock import FakeClock
+from worker.domain.delivery import Kind
 from worker.storage.database import Database
 from worker.storage.models import CampaignRow, DeliveryRow, LeaseRow, SubscriberRow, SubscriptionRow, SuppressionRow
+from worker.storage.outbox import Outgoing, put
 
 
 @pytest.fixture
@@ -122,3 +124,24 @@ def test_a_pause_stops_the_next_claim(database: Database, clock: FakeClock, clai
     with database.write() as connection:
         connection.execute(update(CampaignRow).values(status=CampaignStatus.PAUSED))
     assert claimer.campaign(seeded.campaign_id, "", 1) is None
+
+
+def test_a_confirmation_names_all_that_its_click_confirms(
+    database: Database, clock: FakeClock, claimer: Claimer
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 1)
+    with database.write() as connection:
+        connection.execute(update(SubscriptionRow).values(status=SubscriptionStatus.PENDING))
+        connection.execute(
+            insert(SubscriptionRow).values(publication="daily", list_slug="weekly", created_at=clock.now(),
+                                           subscriber_id=seeded.subscribers[0], status=SubscriptionStatus.PENDING)
+        )  # fmt: skip
+        outgoing = Outgoing(
+            "daily", Kind.CONFIRMATION, "reader0@example.com", "", "confirm:1", None,
+            subscriber_id=seeded.subscribers[0], subscription_id=seeded.subscriptions[0],
+        )  # fmt: skip
+        delivery = put(connection, outgoing, clock.now())
+    assert delivery is not None
+    claim = claimer.transactional([delivery])
+    assert claim is not None
+    assert claim.claimed[0].lists == ("posts", "weekly")

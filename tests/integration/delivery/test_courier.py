@@ -38,7 +38,7 @@ class PlainMail:
 def claimed(number: int, name: str = "") -> Claimed:
     return Claimed(
         id=number, lease_id=1, publication="daily", kind=Kind.NEW_POST, campaign_id=1, slice_id=1, subscription_id=1,
-        generation=0, list_slug="posts", address=f"r{number}@example.com", name=name, locale="",
+        generation=0, lists=("posts",), address=f"r{number}@example.com", name=name, locale="",
         created_at=datetime.now(UTC), attempts=0, first_attempt_at=None, expires_at=None,
     )  # fmt: skip
 

@@ -1,0 +1,54 @@
+"""The SQL of what has become due or is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select
+
+from worker.delivery.queries import AnyRow
+from worker.domain.delivery import DeliveryStatus
+from worker.storage.models import AttemptRow, DeliveryRow, EventRow
+
+_D = DeliveryRow
+
+
+def _locked(statement: Select[*tuple[Any, ...]], connection: Connection) -> Sequence[AnyRow]:
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(skip_locked=True)
+    return connection.execute(statement).all()
+
+
+def due_retries(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
+    """(id, slice_id, reason) of deferred rows whose time has come."""
+    statement = select(_D.id, _D.slice_id, _D.reason).where(
+        _D.status == DeliveryStatus.DEFERRED, _D.next_attempt_at <= now
+    )
+    return _locked(statement.order_by(_D.next_attempt_at).limit(limit), connection)
+
+
+def expired_in_queue(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
+    """(id, slice_id, reason) of queued rows whose hard end is past."""
+    statement = select(_D.id, _D.slice_id, _D.reason).where(
+        _D.status == DeliveryStatus.QUEUED, _D.expires_at.is_not(None), _D.expires_at <= now
+    )
+    return _locked(statement.limit(limit), connection)
+
+
+def oldest_deliveries(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
+    """(id, status, created_at) by id: ids are given in order of time, so the walk can stop at the first young one."""
+    return connection.execute(
+        select(_D.id, _D.status, _D.created_at).where(_D.id > after).order_by(_D.id).limit(limit)
+    ).all()
+
+
+def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
+    connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(ids)))
+    connection.execute(delete(_D).where(_D.id.in_(ids)))
+
+
+def delete_events(connection: Connection, before: datetime, limit: int) -> int:
+    old = select(EventRow.id).where(EventRow.received_at < before).order_by(EventRow.received_at).limit(limit)
+    return connection.execute(delete(EventRow).where(EventRow.id.in_(old))).rowcount
