@@ -6,6 +6,8 @@ import shutil
 import signal
 from collections.abc import Callable
 
+import pytest
+
 from tests.faults.conftest import WORKERS
 from tests.running import Running, post_event, signup_event
 from tests.servers import RedisServer
@@ -31,6 +33,7 @@ def test_everything_killed_right_after_the_answer(system: Callable[..., Running]
     assert subjects == ["new@example.com", "reader0@example.com", "reader1@example.com", "reader2@example.com"]
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
 def test_redis_down_while_publishing(system: Callable[..., Running], own_redis: RedisServer) -> None:
     with SmtpServer() as server:
         running = system(server.url, "api")
@@ -46,6 +49,7 @@ def test_redis_down_while_publishing(system: Callable[..., Running], own_redis: 
     assert received == 4
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_redis_frozen_while_publishing(system: Callable[..., Running], own_redis: RedisServer) -> None:
     """A frozen broker takes connections and answers nothing; the publisher has an answer all the same."""
     with SmtpServer() as server:

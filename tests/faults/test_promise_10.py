@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
 from redis import Redis
 
 from tests.faults.conftest import WORKERS
@@ -15,6 +16,7 @@ from tests.smtpd import Rule, SmtpServer
 SECRETS = (TOKEN, "a key for tests", "hunter2")
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_nothing_leaks(system: Callable[..., Running], own_redis: RedisServer) -> None:
     """Accepted and refused mail, a wrong token and a broken body: then everything written is read."""
     with SmtpServer([Rule("rcpt", reply="550 5.1.1 no such user here", rcpt="reader1@example.com")]) as server:

@@ -38,6 +38,7 @@ def test_all_bulk_processes_killed_in_the_middle(system: Callable[..., Running])
     assert_counters_agree(running.database)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_one_child_killed(system: Callable[..., Running]) -> None:
     """The pool starts another; the journal of the dead one is read at the next sweep."""
     with SmtpServer(options=Options(latency=0.002)) as server:

@@ -35,6 +35,7 @@ def test_a_stopped_campaign(system: Callable[..., Running], command: str) -> Non
             assert len({one.rcpt for one in server.messages}) == len(server.messages) == 600
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_a_reader_who_is_suppressed(system: Callable[..., Running]) -> None:
     with SmtpServer() as server:
         running = system(server.url, PRESSRUN_LIMIT_PER_SECOND="10")
@@ -48,6 +49,7 @@ def test_a_reader_who_is_suppressed(system: Callable[..., Running]) -> None:
         wait_until(lambda: running.counts() == {"sent": 149, "suppressed": 1}, 10, running.describe)
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_silent_server_does_not_stretch_the_two_seconds(system: Callable[..., Running]) -> None:
     """Rows wait behind conversations that hang; once the campaign is paused none of them may start."""
     from tests.smtpd import Rule
