@@ -91,6 +91,9 @@ def configuration(settings: Settings) -> dict[str, object]:
         "task_time_limit": 180,
         # True would kill a conversation in the middle of DATA; the claim in the ledger protects
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # a child of the transactional worker compiles each publication's confirmation before it says that it is up;
+        # one that is not up in time (4 s by default) would be killed, and its successor too
+        "worker_proc_alive_timeout": 60.0,
         # leaks (celery #4843); a chunk is three seconds
         "worker_max_tasks_per_child": 500,
         # Flower needs the first; the second makes a metric label for each producer

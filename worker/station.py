@@ -55,6 +55,7 @@ class Station:
     def press(self) -> Press:
         if self._press is None:
             system = self.system
+            self._recover()
             settings = PressSettings(
                 system.settings.smtp_connections, system.settings.lease, system.settings.journal_dir
             )
@@ -63,6 +64,13 @@ class Station:
                 self._observe,
             )  # fmt: skip
         return self._press
+
+    def _recover(self) -> None:
+        """Whoever comes after a dead process reads its journal: sweeps may all be another host's, which cannot."""
+        try:
+            self.system.recovery.run()
+        except Exception:
+            log.exception("recovery_broke")
 
     @cached_property
     def bulk(self) -> Bulk:

@@ -65,3 +65,8 @@ def test_the_background_bell_rings_in_order() -> None:
     bell.tidy(4)
     bell.close()
     assert heard.rings == [("plan", 1), ("transactional", 2), ("bulk", 0, 1, 3), ("tidy", 4)]
+
+
+def test_a_child_has_time_to_compile_before_it_says_that_it_is_up(settings: Settings) -> None:
+    """Celery kills one that is not up after 4 s, and its successor: with many publications none would ever be."""
+    assert create_app(settings).conf.worker_proc_alive_timeout >= 60

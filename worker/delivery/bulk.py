@@ -116,9 +116,9 @@ class Bulk:
             return 0, True
         claim = self._press.claimer.campaign(campaign_id, lane.destination, grant.tokens)
         taken = len(claim.claimed) if claim else 0
+        # sent first: a limiter that fails just then must not leave what is claimed lying until its lease ends
+        if claim is not None:
+            self._press.send(claim)
         if taken < grant.tokens:
             self._limiter.give_back(lane.limits, grant, grant.tokens - taken)
-        if claim is None:
-            return 0, False
-        self._press.send(claim)
-        return taken, True
+        return taken, claim is not None

@@ -152,7 +152,6 @@ class Courier:
             log.exception("conversation_broke", delivery=job.claimed.id)
             # how far it came is not known, so it counts as unknown
             self._finished(job, Exchange(Stage.BODY, None, f"internal error: {error!r}", 0.0))
-            await self._drop(connection)
             return None
 
     async def _handle(self, job: Job, connection: Connection | None) -> Connection | None:
@@ -199,9 +198,6 @@ class Courier:
 
     async def _converse(self, job: Job, connection: Connection) -> Exchange | None:
         """The exchange, or None after the job was dealt with: too late by now, or no mail can be made of it."""
-        if self._too_late(job):
-            self._give_back(job)
-            return None
         try:
             envelope, message = job.mail.compose(job.claimed)
         except Exception as error:
@@ -209,7 +205,15 @@ class Courier:
                 log.exception("composing_broke", delivery=job.claimed.id)
             self._hand_out(Result(job.claimed, self._clock.now(), None, fault=str(error)))
             return None
-        return await connection.send(envelope, message, lambda: self._journal.body_begins(job.claimed))
+        # only now: the first mail of a variant is compiled, which takes longer than the two seconds have to spare
+        if self._too_late(job):
+            self._give_back(job)
+            return None
+        try:
+            return await connection.send(envelope, message, lambda: self._journal.body_begins(job.claimed))
+        except Exception:
+            await self._drop(connection)
+            raise
 
     def _too_late(self, job: Job) -> bool:
         ticks = self._clock.ticks()
@@ -217,7 +221,11 @@ class Courier:
 
     def _finished(self, job: Job, exchange: Exchange) -> None:
         now = self._clock.now()
-        self._journal.outcome(job.claimed, now, exchange)
+        try:
+            self._journal.outcome(job.claimed, now, exchange)
+        except OSError:
+            # a full disk: the ledger may learn of it all the same, and without a result the row stays `sending`
+            log.exception("journal_failed", delivery=job.claimed.id)
         self._hand_out(Result(job.claimed, now, exchange))
 
     def _give_back(self, job: Job) -> None:

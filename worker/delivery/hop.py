@@ -14,8 +14,9 @@ from worker.domain.clock import Clock
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
-# A server that refuses one more connection while others are open has as many as it wants for now.
-FULL_PAUSE_SECONDS = 30.0
+# A server that refuses one more connection while others are open has as many as it wants for now. Those that
+# end (each has a message limit) may be replaced.
+FULL_SECONDS = 30.0
 
 
 class Hop:
@@ -27,6 +28,8 @@ class Hop:
         self._failures = 0
         self._opening = 0
         self._closed_until = 0.0
+        self._full_until = 0.0
+        self._most = 0
         self.why = ""
 
     def wait(self) -> float:
@@ -39,7 +42,10 @@ class Hop:
         return self._failures > 0
 
     def may_open(self) -> bool:
-        if self._clock.ticks() < self._closed_until:
+        now = self._clock.ticks()
+        if now < self._closed_until:
+            return False
+        if now < self._full_until and self.connections + self._opening >= self._most:
             return False
         return not (self.doubtful and self._opening)
 
@@ -54,6 +60,7 @@ class Hop:
         finally:
             self._opening -= 1
         self.connections += 1
+        self._most = max(self._most, self.connections)
         self._failures = 0
         self.why = ""
         return connection
@@ -65,7 +72,8 @@ class Hop:
         now = self._clock.ticks()
         self.why = why
         if self.connections:
-            self._closed_until = now + FULL_PAUSE_SECONDS
+            self._full_until = now + FULL_SECONDS
+            self._most = self.connections
         elif now >= self._closed_until:
             # Several connections refused in the same moment are one failure.
             self._failures += 1

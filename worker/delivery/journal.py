@@ -10,11 +10,13 @@ Lines are JSON arrays: `["B", delivery, lease]` before the first byte of a body,
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -47,11 +49,12 @@ class Journal:
         self.path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.journal"
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._torn = False
         self.owner = f"{host_id(folder)}:{self.path.name}"
 
     def body_begins(self, claimed: Claimed) -> None:
         """From here on a cut leaves the outcome unknown."""
-        os.write(self._fd, b'["B",%d,%d]\n' % (claimed.id, claimed.lease_id))
+        self._write(b'["B",%d,%d]\n' % (claimed.id, claimed.lease_id))
 
     def outcome(self, claimed: Claimed, at: datetime, exchange: Exchange) -> None:
         reply = exchange.reply
@@ -60,7 +63,7 @@ class Journal:
             reply.code if reply else None, reply.enhanced if reply else "", reply.text if reply else "",
             exchange.detail, exchange.duration,
         ]  # fmt: skip
-        os.write(self._fd, json.dumps(line).encode() + b"\n")
+        self._write(json.dumps(line).encode() + b"\n")
 
     def truncate(self) -> None:
         """Everything in it is recorded: only to be called while no conversation is open."""
@@ -73,14 +76,25 @@ class Journal:
         os.close(self._fd)
 
 
+    def _write(self, line: bytes) -> None:
+        """A disk that is nearly full takes half a line: the next must not be read as the rest of it."""
+        line = b"\n" + line if self._torn else line
+        self._torn = True
+        if os.write(self._fd, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        self._torn = False
+
+
 def host_id(folder: Path) -> str:
     """Names the journal folder itself: who shares the folder can read each other's journals."""
     path = folder / "host-id"
-    try:
-        with path.open("x", encoding="ascii") as file:
-            file.write(secrets.token_hex(8))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        # linked when it is written: whoever reads half a name would own journals that nobody finds
+        draft = folder / f"host-id.{secrets.token_hex(8)}"
+        draft.write_text(secrets.token_hex(8), "ascii")
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
     return path.read_text("ascii")
 
 

@@ -20,6 +20,8 @@ class Lease:
     """Tick after which the claim may have been taken over; moved on by renewal."""
     open: int
     """Deliveries of it whose outcome is not recorded yet."""
+    spoilt: bool = False
+    """One of its outcomes would not be written: it is left to run out, for the sweep to take over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ _CLAIM = 1000
 
 # Room for the conversations that are open when a process is told to stop.
 _STOP_SECONDS = 10.0
+# A database that is away must not keep a process from ending; the journal stays for whoever comes next.
+_LAST_SET_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +88,17 @@ class Press:
             return
         self._recorder.expect(claim.lease)
         jobs, faults = [], {}
-        for one in claim.claimed:
-            try:
-                jobs.append(Job(one, claim.lease, self._composer.mail_for(one)))
-            except PermanentError as error:
-                faults[one] = str(error)
+        try:
+            for one in claim.claimed:
+                try:
+                    jobs.append(Job(one, claim.lease, self._composer.mail_for(one)))
+                except PermanentError as error:
+                    faults[one] = str(error)
+        except BaseException:
+            # a database that is away just now, a time limit: without results the lease would be renewed for ever
+            for one in claim.claimed:
+                self._recorder.take(Result(one, self._clock.now(), None))
+            raise
         self._courier.submit(jobs)
         if faults:
             self._unmakeable(faults)
@@ -103,19 +111,20 @@ class Press:
     def close(self) -> None:
         self._courier.stop(_STOP_SECONDS)
         idle = self._recorder.wait_idle(_STOP_SECONDS)
-        self._recorder.stop()
-        if idle:
+        if self._recorder.stop(_LAST_SET_SECONDS) and idle:
             self._journal.close()
 
     def _unmakeable(self, faults: Mapping[Claimed, str]) -> None:
         """A broken template stops a campaign; its rows go back, so that a mended one can send them."""
-        for campaign_id, why in {one.campaign_id: why for one, why in faults.items() if one.campaign_id}.items():
-            with self._database.write() as connection:
-                queries.fail_campaign(connection, campaign_id, why)
-            log.error("campaign_failed", campaign=campaign_id, why=why)
-        now = self._clock.now()
-        for one, why in faults.items():
-            self._recorder.take(Result(one, now, None, fault="" if one.campaign_id else why))
+        try:
+            for campaign_id, why in {one.campaign_id: why for one, why in faults.items() if one.campaign_id}.items():
+                with self._database.write() as connection:
+                    queries.fail_campaign(connection, campaign_id, why)
+                log.error("campaign_failed", campaign=campaign_id, why=why)
+        finally:
+            now = self._clock.now()
+            for one, why in faults.items():
+                self._recorder.take(Result(one, now, None, fault="" if one.campaign_id else why))
 
     def _recorded(self, written: Sequence[Result]) -> None:
         """In the recorder's thread, after the commit."""

@@ -39,16 +39,19 @@ class _Verdict:
     next_attempt_at: datetime | None = None
 
 
-def record(connection: Connection, policy: RecordPolicy, results: Sequence[Result]) -> list[Result]:
+def record(
+    connection: Connection, policy: RecordPolicy, results: Sequence[Result], *, clean: bool = True
+) -> list[Result]:
     """Write the outcomes that still hold; those whose lease was taken over are left out.
 
-    Returns what was written, for the caller to log and count. Runs in the caller's transaction.
+    `clean`: what is given back counts against no row; not so after a process that died with them. Returns what was
+    written, for the caller to log and count. Runs in the caller's transaction.
     """
     holds = queries.held(connection, [(one.claimed.id, one.claimed.lease_id) for one in results])
     ours = [one for one in results if (one.claimed.id, one.claimed.lease_id) in holds]
     back = [one for one in ours if one.exchange is None and not one.fault]
     if back:
-        queries.give_back(connection, [one.claimed.id for one in back], clean=True)
+        queries.give_back(connection, [one.claimed.id for one in back], clean=clean)
     ended = [(one, _verdict(policy, one)) for one in ours if one.exchange is not None or one.fault]
     if ended:
         queries.write_outcomes(connection, [_outcome_row(one, verdict) for one, verdict in ended])

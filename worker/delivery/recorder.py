@@ -70,10 +70,11 @@ class Recorder:
         """Deliveries claimed and not recorded."""
         return self._open
 
-    def stop(self) -> None:
-        """Record what has come in, then end the thread."""
+    def stop(self, seconds: float) -> bool:
+        """Record what has come in, then end the thread; whether that was done within `seconds`."""
         self._queue.put(None)
-        self._thread.join()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     # -- in the recorder's thread
 
@@ -82,11 +83,15 @@ class Recorder:
         running = True
         while running:
             results, running = self._gather()
-            if results:
-                self._write(results)
-            if self._clock.ticks() >= renew_at:
-                self._renew()
-                renew_at = self._clock.ticks() + 1.0
+            try:
+                if results:
+                    self._write(results)
+                if self._clock.ticks() >= renew_at:
+                    renew_at = self._clock.ticks() + 1.0
+                    self._renew()
+            except Exception:
+                # without this thread the process would go on sending, and nothing of it would be written down
+                log.exception("recorder_broke")
 
     def _gather(self) -> tuple[list[Result], bool]:
         """Up to a set of results; False once told to stop."""
@@ -104,11 +109,11 @@ class Recorder:
         return results, True
 
     def _write(self, results: list[Result]) -> None:
-        done = self._settled(results)
-        written = self._recorded_set(results, done)
+        results, ended = self._settled(results)
+        written = self._recorded_set(results, [lease.id for lease in ended if not lease.spoilt])
         with self._idle:
-            for lease_id in done:
-                self._leases.pop(lease_id, None)
+            for lease in ended:
+                self._leases.pop(lease.id, None)
             self._open -= len(results)
             self._idle.notify_all()
         self._recorded(written)
@@ -128,6 +133,7 @@ class Recorder:
                 written += self._persist([result], [])
             except Exception:
                 log.exception("record_failed", delivery=result.claimed.id)
+                self._leases[result.claimed.lease_id].spoilt = True
         return written
 
     def _persist(self, results: list[Result], done: list[int]) -> list[Result]:
@@ -143,22 +149,26 @@ class Recorder:
                 log.warning("record_waits", error=str(error), results=len(results))
                 time.sleep(_RETRY_SECONDS)
 
-    def _settled(self, results: Sequence[Result]) -> list[int]:
-        """The leases whose last outcome is among these."""
-        done = []
+    def _settled(self, results: Sequence[Result]) -> tuple[list[Result], list[Lease]]:
+        """Those that were waited for, and the leases whose last outcome is among them."""
+        expected, ended = [], []
         for result in results:
-            lease = self._leases[result.claimed.lease_id]
+            lease = self._leases.get(result.claimed.lease_id)
+            if lease is None or lease.open == 0:
+                log.error("result_nobody_waits_for", delivery=result.claimed.id)
+                continue
+            expected.append(result)
             lease.open -= 1
             if lease.open == 0:
-                done.append(lease.id)
-        return done
+                ended.append(lease)
+        return expected, ended
 
     def _renew(self) -> None:
         """A conversation may be slow: its lease is moved on once half of it is over."""
         half = self._lease.total_seconds() / 2
         ticks, now = self._clock.ticks(), self._clock.now()
         with self._idle:
-            due = [one for one in self._leases.values() if one.valid_until - ticks < half]
+            due = [one for one in self._leases.values() if one.valid_until - ticks < half and not one.spoilt]
         if not due:
             return
         try:

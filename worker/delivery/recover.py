@@ -21,10 +21,8 @@ from worker.delivery.parcels import Claimed, Result
 from worker.delivery.record import RecordPolicy, record
 from worker.delivery.transports.base import Exchange
 from worker.domain.clock import Clock
-from worker.domain.delivery import DeliveryStatus, Reason
 from worker.domain.replies import Stage
 from worker.storage.database import Database
-from worker.storage.moves import Move, record_moves
 
 # One transaction's worth of rows; see `recorder.SET_SIZE`.
 _SET_SIZE = 250
@@ -47,13 +45,26 @@ class Recovery:
 
     def run(self) -> int:
         """Take over what is to be taken over; how many leases that were."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        total = 0
+        trouble: Exception | None = None
+        for owner, held in self._leases().items():
+            try:
+                total += self._owner(owner, held)
+            except Exception as error:
+                # the others have their turn first
+                trouble = error
+        if trouble is not None:
+            raise trouble
+        return total
+
+    def _leases(self) -> dict[str, list[_Held]]:
         with self._database.read() as connection:
             rows = queries.leases(connection)
         by_owner: dict[str, list[_Held]] = defaultdict(list)
         for row in rows:
             by_owner[row.owner].append(_Held(row.id, row.expires_at))
-        self._folder.mkdir(parents=True, exist_ok=True)
-        return sum(self._owner(owner, held) for owner, held in by_owner.items())
+        return by_owner
 
     def _owner(self, owner: str, held: Sequence[_Held]) -> int:
         host, _, name = owner.partition(":")
@@ -61,8 +72,11 @@ class Recovery:
         here = host == host_id(self._folder)
         dead = Deceased.seize(path) if here else None
         gone = here and (dead is not None or not path.exists())
-        due = [one for one in held if gone or one.expires_at <= self._clock.now()]
         try:
+            if dead is not None:
+                # again, now that it can claim no more: what it took since the first look is in this journal too
+                held = self._leases().get(owner, [])
+            due = [one for one in held if gone or one.expires_at <= self._clock.now()]
             entries = read_journal(path) if here and due else {}
             for one in due:
                 self._take_over(one.id, entries)
@@ -87,20 +101,12 @@ class Recovery:
     def _settle(self, connection: Connection, rows: Sequence[Claimed], entries: Entries) -> None:
         """Journalled outcomes are recorded, a begun body is an unknown outcome, the rest was never started."""
         results = []
-        untouched = []
         for row in rows:
             entry = entries.get((row.id, row.lease_id))
             if entry is None:
-                untouched.append(row)
+                results.append(Result(row, self._clock.now(), None))
             else:
                 exchange = entry.exchange or Exchange(Stage.BODY, None, "the sending process died", 0.0)
                 results.append(Result(row, entry.at or self._clock.now(), exchange))
-        record(connection, self._policy, results)
-        if untouched:
-            # not clean: the row was in the hands of a process that died, which counts against it
-            queries.give_back(connection, [row.id for row in untouched], clean=False)
-            record_moves(connection, [_back(row) for row in untouched])
-
-
-def _back(row: Claimed) -> Move:
-    return Move(row.slice_id, DeliveryStatus.SENDING, Reason.NONE, DeliveryStatus.QUEUED, Reason.NONE)
+        # not clean: the rows were in the hands of a process that died, which counts against them
+        record(connection, self._policy, results, clean=False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -31,6 +33,8 @@ class PlainMail:
             raise PermanentError("cannot be made")
         if claimed.name == "bug":
             raise ZeroDivisionError("a bug of ours")
+        if claimed.name == "slow":
+            time.sleep(0.4)
         message = f"Message-ID: <{claimed.id}@daily.example>\r\nSubject: hi\r\n\r\nbody\r\n".encode()
         return Envelope("b@daily.example", claimed.address), message
 
@@ -63,11 +67,11 @@ class Inbox:
 
 @contextmanager
 def courier(
-    port: int, inbox: Inbox, folder: Path, connections: int = 3, timeout: float = 5.0
+    port: int, inbox: Inbox, folder: Path, connections: int = 3, timeout: float = 5.0, messages: int = 100
 ) -> Iterator[tuple[Courier, Journal]]:
     transport = smtp_transport(
         f"smtp://127.0.0.1:{port}", helo="test", connect_timeout=timeout, timeout=timeout,
-        messages_per_connection=100, verify=True, ca_file="",
+        messages_per_connection=messages, verify=True, ca_file="",
     )  # fmt: skip
     journal = Journal(folder)
     one = Courier(transport, journal, SystemClock(), connections, inbox.take)
@@ -187,3 +191,37 @@ def test_stopping_finishes_what_is_open_and_gives_back_the_rest(inbox: Inbox, tm
         results = inbox.wait_for(4)
     assert [result.exchange is not None for result in sorted(results, key=lambda r: r.claimed.id)].count(True) >= 1
     assert len(server.messages) == sum(result.exchange is not None for result in results)
+
+
+def test_a_hop_that_is_full_takes_a_new_connection_for_one_that_has_ended(inbox: Inbox, tmp_path: Path) -> None:
+    """Each connection ends at its message limit; one refusal must not keep it from being replaced for half a minute."""
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path, messages=5) as (one, _):
+        one.submit(jobs(claimed(1)))
+        inbox.wait_for(1)
+        server.add(Rule("connect", reply="421 4.7.0 too many connections", times=1))
+        one.submit(jobs(*map(claimed, range(2, 22))))
+        results = inbox.wait_for(21)
+    assert [result for result in results if result.exchange is None] == []
+    assert len(server.messages) == 21
+
+
+def test_a_disk_that_is_full_loses_no_job(inbox: Inbox, tmp_path: Path) -> None:
+    """The journal takes no line: nothing is sent without it, and each job comes back nevertheless."""
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path) as (one, journal):
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, journal._fd)
+        os.close(full)
+        one.submit(jobs(*map(claimed, range(1, 7))))
+        results = inbox.wait_for(6)
+        server.wait_for(lambda server: server.open_connections == 0)
+        assert one.hop.connections == 0
+    assert {result.claimed.id for result in results} == set(range(1, 7))
+    assert server.messages == []
+
+
+def test_a_mail_that_took_too_long_to_make_is_not_begun(inbox: Inbox, tmp_path: Path) -> None:
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path) as (one, _):
+        one.submit(jobs(claimed(1, "slow"), start_within=0.3))
+        (result,) = inbox.wait_for(1)
+    assert result.exchange is None
+    assert server.mails == 0
