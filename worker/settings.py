@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import tomllib
 from collections.abc import Mapping
@@ -116,11 +117,9 @@ def _with_secret(settings: Settings) -> Settings:
     path = settings.var_dir / "secret.key"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="ascii") as file:
+        with contextlib.suppress(FileExistsError), path.open("x", encoding="ascii") as file:
             path.chmod(0o600)
             file.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
     except OSError as error:
         raise ConfigurationError(
             f"PRESSRUN_VAR_DIR: {settings.var_dir} cannot be written ({error.strerror}); give a folder that can"

@@ -95,6 +95,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         _load(tmp_path, PRESSRUN_SECRET_KEY="", PRESSRUN_VAR_DIR=str(tmp_path / "file" / "var"))
 
 
+def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"PRESSRUN_VAR_DIR: .*/file cannot be written"):
+        _load(tmp_path, PRESSRUN_SECRET_KEY="", PRESSRUN_VAR_DIR=str(tmp_path / "file"))
+
+
 def test_proxies_are_a_list(tmp_path: Path) -> None:
     settings = _load(tmp_path, PRESSRUN_TRUSTED_PROXIES="10.0.0.0/8, 192.0.2.1")
     assert settings.trusted_proxies == ("10.0.0.0/8", "192.0.2.1")

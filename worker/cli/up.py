@@ -17,6 +17,7 @@ from worker.cli.context import settings as current_settings
 from worker.cli.output import say, without_secrets
 from worker.cli.ports import Listener, free_port, listens, only_one, reachable, require_free
 from worker.cli.supervisor import Part, StartFailed, Supervisor
+from worker.delivery.transports.relay import read_relay
 from worker.publications import load_publications
 from worker.settings import PREFIX, Settings, load_settings
 
@@ -48,6 +49,10 @@ def plan(environ: Mapping[str, str], *, inbox: bool = False) -> Plan:
     """Read everything that can be wrong before anything is started. Raises `ConfigurationError`."""
     environ, settings = _with_ports(environ, _PORTS + (_INBOX_PORTS if inbox else ()))
     load_publications(settings.config_dir, environ)
+    read_relay(
+        settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
+        verify=settings.smtp_verify, ca_file=settings.smtp_ca_file,
+    )  # fmt: skip
     listeners = tuple(
         Listener(part, PREFIX + port.upper(), getattr(settings, host), getattr(settings, port))
         for part, host, port in _PORTS + (_INBOX_PORTS if inbox else ())

@@ -29,8 +29,9 @@ def parse_json(raw: bytes, field: str = BODY) -> object:
     except RecursionError:
         raise InvalidInput.of(field, _too_deep()) from None
     except ValueError as error:
-        # NaN and Infinity, and integers of thousands of digits
-        raise InvalidInput.of(field, f"is not JSON: {error}") from None
+        # NaN and Infinity by our own hand; Python's for integers of thousands of digits speaks to programmers
+        words = "holds a number of thousands of digits" if "digits" in str(error) else f"is not JSON: {error}"
+        raise InvalidInput.of(field, words) from None
     check_json(value, "" if field == BODY else field)
     return value
 

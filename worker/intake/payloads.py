@@ -230,7 +230,8 @@ _EXPECTED = {
 
 def _message(problem: Any) -> str:
     kind, context = problem["type"], problem.get("ctx", {})
-    if kind == "string_too_long":
+    # a length that is checked behind a validator of ours is "too_long" for text as well
+    if kind == "string_too_long" or (kind == "too_long" and context.get("field_type") == "Value"):
         return f"is too long; {context['max_length']} characters at most"
     if kind == "too_long":
         return f"has too many entries; {context['max_length']} at most"

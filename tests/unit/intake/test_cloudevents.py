@@ -192,6 +192,11 @@ def test_a_body_that_is_no_event(body: bytes) -> None:
     assert fields(error) == ["body"]
 
 
+def test_an_endless_number_is_told_in_words_for_publishers() -> None:
+    with pytest.raises(InvalidInput, match="body: holds a number of thousands of digits"):
+        parse_event(STRUCTURED, b'{"a": ' + b"1" * 5_000 + b"}")
+
+
 def test_a_number_beyond_all_bounds_is_refused() -> None:
     with pytest.raises(InvalidInput) as error:
         parse_event(STRUCTURED, json.dumps(MINIMAL)[:-1].encode() + b', "data": {"n": 1e999}}')

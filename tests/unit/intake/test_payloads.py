@@ -121,6 +121,11 @@ def test_all_that_is_wrong_is_named_at_once() -> None:
     assert refused(PostPublished, post(title=None, url=7)) == ["data.post.title", "data.post.url"]
 
 
+def test_a_text_that_is_too_long_is_told_its_characters() -> None:
+    with pytest.raises(InvalidInput, match=r"data\.post\.title: is too long; 998 characters at most"):
+        read_payload(PostPublished, post(title="x" * 999))
+
+
 def test_a_thousand_mistakes_are_not_all_told() -> None:
     assert len(refused(PostPublished, post(tags=[1] * 100))) == 10
 
