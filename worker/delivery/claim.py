@@ -29,6 +29,8 @@ START_WITHIN_SECONDS = 1.8
 
 # A row whose claims end again and again without an outcome kills its workers: it is stopped, not looped.
 MAX_CLAIMS = 5
+# From here on a row is a suspect and goes alone, so that those that shared its claims do not end with it.
+_SUSPECT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +68,16 @@ class Claimer:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
         with self._database.write() as connection:
-            rows = choose(connection)
+            rows = _suspect_alone(choose(connection))
             if not rows:
                 return None
-            good = _sort_out(connection, rows, now)
-            if not good:
-                return Claim(Lease(0, ticks, ticks, 0), (), len(rows))
-            lease_id = queries.open_lease(connection, self._owner, now, now + self._lease)
-            queries.take(connection, lease_id, [row.id for row in good])
-            record_moves(connection, [_taken(row) for row in good])
+            good, moves = _sort_out(connection, rows, now)
+            lease_id = 0
+            if good:
+                lease_id = queries.open_lease(connection, self._owner, now, now + self._lease)
+                queries.take(connection, lease_id, [row.id for row in good])
+            # all at once, and so in one order: two claims would wait for each other's tallies crosswise
+            record_moves(connection, [*moves, *map(_taken, good)])
             asked = [row.subscriber_id for row in good if row.kind == Kind.CONFIRMATION]
             lists = queries.pending_lists(connection, asked) if asked else {}
         until = ticks + self._lease.total_seconds()
@@ -83,9 +86,14 @@ class Claimer:
         return Claim(lease, ours, len(rows) - len(good))
 
 
-def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> list[AnyRow]:
-    """End what must not go; return the rest."""
+def _suspect_alone(rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
+    return [row for row in rows if _SUSPECT <= row.claims < MAX_CLAIMS][:1] or rows
+
+
+def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> tuple[list[AnyRow], list[Move]]:
+    """End what must not go; the rest, and the moves of what has ended."""
     good: list[AnyRow] = []
+    moves: list[Move] = []
     ends: dict[tuple[DeliveryStatus, Reason], list[AnyRow]] = defaultdict(list)
     for row in rows:
         end = verdict(row, now)
@@ -95,9 +103,8 @@ def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> 
             ends[end].append(row)
     for (status, reason), ended in ends.items():
         queries.end(connection, [row.id for row in ended], status, reason)
-        moves = [Move(row.slice_id, DeliveryStatus.QUEUED, Reason.NONE, status, reason) for row in ended]
-        record_moves(connection, moves)
-    return good
+        moves += [Move(row.slice_id, DeliveryStatus.QUEUED, Reason.NONE, status, reason) for row in ended]
+    return good, moves
 
 
 def verdict(row: AnyRow, now: datetime) -> tuple[DeliveryStatus, Reason] | None:

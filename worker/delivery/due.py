@@ -65,7 +65,7 @@ class Due:
     def oldest_transactional(self) -> int | None:
         """The oldest queued transactional delivery, to ring for."""
         with self._database.read() as connection:
-            rows = queries.peek_transactional(connection, 1)
+            rows = queries.peek_transactional(connection, 0, 1)
         return rows[0].id if rows else None
 
     def _in_sets(self, step: Step) -> int:

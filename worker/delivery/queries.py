@@ -104,11 +104,11 @@ def pending_lists(connection: Connection, subscriber_ids: Sequence[int]) -> dict
     return found
 
 
-def peek_transactional(connection: Connection, limit: int) -> Sequence[AnyRow]:
-    """(id, publication, destination) of the oldest queued transactional rows; nothing is locked."""
+def peek_transactional(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
+    """(id, publication, destination) of the oldest queued transactional rows behind `after`; nothing is locked."""
     return connection.execute(
         select(_D.id, _D.publication, _D.destination)
-        .where(_D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None))
+        .where(_D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None), _D.id > after)
         .order_by(_D.id)
         .limit(limit)
     ).all()

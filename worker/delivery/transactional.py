@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -14,9 +15,12 @@ from worker.delivery.throttling import Limiter
 from worker.domain.clock import Clock
 from worker.storage.database import Database
 
-# Rows looked at in one go. Those of a destination that is shut must not hide the others behind them.
+# Rows looked at in one go. Those of a destination that is shut do not hide the others: the next page is looked at.
 PEEK = 200
 TURN_SECONDS = 3.0
+
+_Group = tuple[str, str]
+"""(publication, destination)"""
 
 
 class Transactional:
@@ -37,24 +41,35 @@ class Transactional:
         until = self._clock.ticks() + TURN_SECONDS
         sent = 0
         while self._clock.ticks() < until:
-            rows = self._peek()
-            if not rows:
-                break
-            handed, wait = self._round(rows)
+            handed, wait = self._pass(until)
             sent += handed
             if wait > LONGEST_WAIT_SECONDS:
                 break
             if handed == 0:
                 self._press.wait(max(wait, 0.01))
+        self._press.drain(0.0)
         return sent
 
-    def _peek(self) -> Sequence[AnyRow]:
-        with self._database.read() as connection:
-            return queries.peek_transactional(connection, PEEK)
+    def _pass(self, until: float) -> tuple[int, float]:
+        """Through the queue up to the first page with something to send; handed over, and the shortest wait."""
+        shut: dict[_Group, float] = {}
+        waits = []
+        after = 0
+        while rows := self._peek(after):
+            handed, wait = self._round(rows, shut)
+            waits.append(wait)
+            if handed or len(rows) < PEEK or self._press.room() <= 0 or self._clock.ticks() > until:
+                return handed, min(waits)
+            after = rows[-1].id
+        return 0, min(waits, default=math.inf)
 
-    def _round(self, rows: Sequence[AnyRow]) -> tuple[int, float]:
-        """One claim for each publication and destination; the shortest wait where none could be made."""
-        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+    def _peek(self, after: int) -> Sequence[AnyRow]:
+        with self._database.read() as connection:
+            return queries.peek_transactional(connection, after, PEEK)
+
+    def _round(self, rows: Sequence[AnyRow], shut: dict[_Group, float]) -> tuple[int, float]:
+        """One claim for each publication and destination that is not shut; the shortest wait where none was made."""
+        groups: dict[_Group, list[int]] = defaultdict(list)
         for row in rows:
             groups[(row.publication, row.destination)].append(row.id)
         handed = 0
@@ -63,7 +78,11 @@ class Transactional:
             if self._press.room() <= 0:
                 waits.append(self._press.hop_wait() or 0.02)
                 break
-            taken, wait = self._claim(publication, destination, ids[: self._press.room()])
+            taken, wait = 0, shut.get((publication, destination), 0.0)
+            if not wait:
+                taken, wait = self._claim(publication, destination, ids[: self._press.room()])
+            if wait:
+                shut[(publication, destination)] = wait
             handed += taken
             waits.append(wait)
         return handed, min(waits)
@@ -76,8 +95,9 @@ class Transactional:
             return 0, grant.wait
         claim = self._press.claimer.transactional(ids[: grant.tokens])
         taken = len(claim.claimed) if claim else 0
-        if taken < grant.tokens:
-            self._limiter.give_back(limits, grant, grant.tokens - taken)
+        # sent first, as in bulk
         if claim is not None:
             self._press.send(claim)
+        if taken < grant.tokens:
+            self._limiter.give_back(limits, grant, grant.tokens - taken)
         return taken, 0.0

@@ -6,7 +6,7 @@ from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import event, insert, select, update
 
 from tests.ledger import assert_counters_agree, seed_campaign, statuses
 from worker.delivery.claim import MAX_CLAIMS, Claimer
@@ -145,3 +145,19 @@ def test_a_confirmation_names_all_that_its_click_confirms(
     claim = claimer.transactional([delivery])
     assert claim is not None
     assert claim.claimed[0].lists == ("posts", "weekly")
+
+
+def test_a_claim_moves_its_tallies_in_one_order(database: Database, clock: FakeClock) -> None:
+    """In two steps, two claims that meet in the same slices could wait for each other's tallies crosswise."""
+    seeded = seed_campaign(database, clock.now(), 3)
+    with database.write() as connection:
+        connection.execute(insert(SuppressionRow).values(
+            address="reader1.post-1@example.com", publication="daily", reason="operator", created_at=clock.now()
+        ))  # fmt: skip
+    seen: list[str] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
+    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 9)
+    assert claim is not None
+    assert (len(claim.claimed), claim.ended) == (2, 1)
+    assert len([one for one in seen if one.startswith("INSERT INTO tallies")]) == 1
+    assert_counters_agree(database)

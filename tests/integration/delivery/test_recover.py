@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from tests.ledger import Seeded, assert_counters_agree, seed_campaign, statuses
 from worker.delivery.claim import MAX_CLAIMS, Claim, Claimer
-from worker.delivery.journal import Journal, host_id, read_journal
+from worker.delivery.journal import Deceased, Journal, host_id, read_journal
 from worker.delivery.record import RecordPolicy
 from worker.delivery.recover import Recovery
 from worker.delivery.transports.base import Exchange
@@ -130,3 +132,90 @@ def test_a_line_cut_short_by_the_kill_is_passed_over(clock: FakeClock, tmp_path:
     entries = read_journal(path)
     assert entries[(1, 2)].exchange == Exchange(Stage.BODY, Reply(250, "", "ok"), "", 0.5)
     assert entries[(3, 2)].exchange is None
+
+
+def test_what_was_claimed_after_the_look_is_taken_over_too(
+    database: Database, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner that dies between the look at the leases and the look at its journal: the journal counts for all."""
+    seeded = seed_campaign(database, clock.now(), 2)
+    journal = Journal(tmp_path)
+    take(database, clock, seeded, journal.owner, 1)
+    seize = Deceased.seize
+
+    def goes_on_and_dies(path: Path) -> Deceased | None:
+        (last,) = take(database, clock, seeded, journal.owner, 1).claimed
+        journal.body_begins(last)
+        journal.outcome(last, clock.now(), ACCEPTED)
+        die(journal)
+        return seize(path)
+
+    monkeypatch.setattr(Deceased, "seize", goes_on_and_dies)
+    recovery(database, clock, tmp_path).run()
+    monkeypatch.undo()
+    recovery(database, clock, tmp_path).run()
+    assert statuses(database) == {"queued": 1, "sent": 1}
+    assert_counters_agree(database)
+
+
+def test_mails_beside_one_that_kills_its_worker_are_not_stopped_with_it(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Those that shared its claims are suspects too: they go one by one, so that only the guilty one ends."""
+    seeded = seed_campaign(database, clock.now(), 6)
+    guilty = seeded.deliveries[2]
+    for _ in range(20):
+        journal = Journal(tmp_path)
+        claim = Claimer(database, clock, journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", 10)
+        if claim is not None and guilty not in [one.id for one in claim.claimed]:
+            for one in claim.claimed:
+                journal.body_begins(one)
+                journal.outcome(one, clock.now(), ACCEPTED)
+        die(journal)
+        recovery(database, clock, tmp_path).run()
+    assert statuses(database) == {"failed": 1, "sent": 5}
+    assert_counters_agree(database)
+
+
+def test_one_owners_trouble_does_not_keep_the_others_from_recovery(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 2)
+    bad, good = Journal(tmp_path), Journal(tmp_path)
+    take(database, clock, seeded, bad.owner, 1)
+    take(database, clock, seeded, good.owner, 1)
+    die(bad)
+    die(good)
+    bad.path.unlink()
+    bad.path.mkdir()
+    with pytest.raises(IsADirectoryError):
+        recovery(database, clock, tmp_path).run()
+    assert statuses(database) == {"sending": 1, "queued": 1}
+
+
+def test_a_line_that_a_full_disk_cut_short_spoils_only_itself(
+    database: Database, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 2)
+    journal = Journal(tmp_path)
+    first, second = take(database, clock, seeded, journal.owner).claimed
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda fd, line: write(fd, line[:5]))
+        with pytest.raises(OSError, match="No space left"):
+            journal.outcome(first, clock.now(), ACCEPTED)
+    journal.outcome(second, clock.now(), ACCEPTED)
+    assert set(read_journal(journal.path)) == {(second.id, second.lease_id)}
+    journal.close()
+
+
+def test_processes_that_start_together_agree_on_the_hosts_name(tmp_path: Path) -> None:
+    """One that read an empty name would own a journal that nobody finds."""
+    for attempt in range(100):
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with ThreadPoolExecutor(8) as threads:
+            names = set(threads.map(host_id, [folder] * 8))
+        assert len(names) == 1
+        assert all(names)
+        assert [one.name for one in folder.iterdir()] == ["host-id"]
