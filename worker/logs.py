@@ -15,8 +15,12 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from worker.redaction import redact
 
-# Libraries that tell of each request or connection at INFO.
-_TALKATIVE = ("httpx", "httpcore", "mail.log", "asyncio", "tornado.access")
+# Libraries that tell of each request or connection at INFO, and Celery of each task: three lines for every sweep.
+# Flower shows the tasks; our own lines say what came of them.
+_TALKATIVE = (
+    "httpx", "httpcore", "mail.log", "asyncio", "tornado.access", "celery.worker.strategy", "celery.app.trace",
+    "celery.worker.request",
+)  # fmt: skip
 
 
 def configure_logging(format: Literal["console", "json"], level: str, stream: TextIO | None = None) -> None:  # noqa: A002
@@ -67,7 +71,14 @@ def _redacted(_logger: WrappedLogger, _method: str, line: EventDict | str) -> st
     return redact(str(line))
 
 
+def _no_tick(record: logging.LogRecord) -> bool:
+    """The scheduler tells of each tick; that it has started is worth a line, and is waited for."""
+    return not str(record.msg).startswith("Scheduler: Sending")
+
+
 def _calm(level: str) -> None:
+    if level != "DEBUG":
+        logging.getLogger("celery.beat").addFilter(_no_tick)
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(level if level == "DEBUG" else logging.WARNING)
     # uvicorn and Celery bring handlers of their own: without them a line goes up to the root's

@@ -22,7 +22,7 @@ _FILE = REPOSITORY / "docker-compose.yml"
 _SCHEMA = Path(__file__).parent / "schemas" / "compose-spec.json"
 _OURS = {"migrate", "api", "worker-transactional", "worker-bulk", "scheduler", "flower"}
 # Read by the health checks alone.
-_OWN_WORDS = {"PRESSRUN_PART", "PRESSRUN_CONFIG"}
+_OWN_WORDS = {"PRESSRUN_CONFIG"}
 
 
 def _compose() -> dict[str, Any]:

@@ -17,7 +17,6 @@ from worker.delivery import queries
 from worker.delivery.parcels import Claimed, Lease
 from worker.delivery.queries import AnyRow
 from worker.domain.audience import SubscriptionStatus
-from worker.domain.campaign import GOING
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
 from worker.storage.database import Database
@@ -53,13 +52,9 @@ class Claimer:
 
     def campaign(self, campaign_id: int, destination: str, limit: int) -> Claim | None:
         """Up to `limit` queued rows of a going campaign, or None where there is nothing to claim."""
-
-        def choose(connection: Connection) -> Sequence[AnyRow]:
-            if queries.campaign_status(connection, campaign_id) not in GOING:
-                return ()
-            return queries.queued_of_campaign(connection, campaign_id, destination, limit)
-
-        return self._claim(choose)
+        return self._claim(
+            lambda connection: queries.queued_of_campaign(connection, campaign_id, destination, limit)
+        )
 
     def transactional(self, ids: Sequence[int]) -> Claim | None:
         return self._claim(lambda connection: queries.queued_transactional(connection, ids))

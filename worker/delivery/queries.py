@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.audience import SubscriptionStatus, SuppressionReason
@@ -49,17 +49,53 @@ _PARCEL = (
 )  # fmt: skip
 
 
-def campaign_status(connection: Connection, campaign_id: int) -> str | None:
-    return connection.execute(
-        select(CampaignRow.status).where(CampaignRow.id == campaign_id)
-    ).scalar_one_or_none()
+# The statements of the hot path are made once: making one takes longer than running it. FOR UPDATE, and what
+# another worker is just taking is skipped, not waited for; SQLite knows no such clause and is given none.
+_QUEUED = (
+    _PARCEL.where(
+        _D.campaign_id == bindparam("campaign"), _D.destination == bindparam("destination"),
+        _D.status == DeliveryStatus.QUEUED,
+        exists().where(CampaignRow.id == bindparam("campaign"), CampaignRow.status.in_([str(one) for one in GOING])),
+    )
+    .order_by(_D.id)
+    .limit(bindparam("most"))
+    .with_for_update(of=_D, skip_locked=True)
+)  # fmt: skip
+_TRANSACTIONAL = (
+    _PARCEL.where(
+        _D.id.in_(bindparam("ids", expanding=True)), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None)
+    )
+    .order_by(_D.id)
+    .with_for_update(of=_D, skip_locked=True)
+)
+_HEAD = select(CampaignRow.publication, CampaignRow.status).where(CampaignRow.id == bindparam("campaign"))
+_PROBE = (
+    select(_D.id)
+    .where(
+        _D.campaign_id == bindparam("campaign"), _D.destination == bindparam("destination"),
+        _D.status == DeliveryStatus.QUEUED,
+    )
+    .limit(1)
+)  # fmt: skip
+_LEASE = insert(LeaseRow).returning(LeaseRow.id)
+_TAKE = (
+    update(_D)
+    .where(_D.id.in_(bindparam("ids", expanding=True)))
+    .values(status=DeliveryStatus.SENDING, reason=Reason.NONE, lease_id=bindparam("lease"), claims=_D.claims + 1)
+    .execution_options(synchronize_session=False)
+)
+_HELD = (
+    select(_D.id, _D.lease_id)
+    .where(_D.id.in_(bindparam("ids", expanding=True)), _D.lease_id.is_not(None))
+    .order_by(_D.id)
+    .with_for_update(of=_D)
+)
+_CLOSE = delete(LeaseRow).where(LeaseRow.id.in_(bindparam("ids", expanding=True)))
 
 
 def campaign_head(connection: Connection, campaign_id: int) -> AnyRow | None:
     """(publication, status)"""
-    return connection.execute(
-        select(CampaignRow.publication, CampaignRow.status).where(CampaignRow.id == campaign_id)
-    ).first()
+    return connection.execute(_HEAD, {"campaign": campaign_id}).first()
 
 
 def campaign_post(connection: Connection, campaign_id: int) -> AnyRow:
@@ -69,28 +105,14 @@ def campaign_post(connection: Connection, campaign_id: int) -> AnyRow:
     ).one()
 
 
-def _taken(statement: Select[*tuple[Any, ...]], connection: Connection) -> Sequence[AnyRow]:
-    """Lock the chosen deliveries; what another worker is just taking is skipped, not waited for."""
-    if connection.dialect.name == "postgresql":
-        statement = statement.with_for_update(of=_D, skip_locked=True)
-    return connection.execute(statement).all()
-
-
-def queued_of_campaign(
-    connection: Connection, campaign_id: int, destination: str, limit: int
-) -> Sequence[AnyRow]:
-    """The oldest queued rows of a campaign for one destination, with what the checks and the mail need."""
-    statement = _PARCEL.where(
-        _D.campaign_id == campaign_id, _D.destination == destination, _D.status == DeliveryStatus.QUEUED
-    )
-    return _taken(statement.order_by(_D.id).limit(limit), connection)
+def queued_of_campaign(connection: Connection, campaign_id: int, destination: str, limit: int) -> Sequence[AnyRow]:
+    """The oldest queued rows of a going campaign for one destination, with what the checks and the mail need."""
+    values = {"campaign": campaign_id, "destination": destination, "most": limit}
+    return connection.execute(_QUEUED, values).all()
 
 
 def queued_transactional(connection: Connection, ids: Sequence[int]) -> Sequence[AnyRow]:
-    statement = _PARCEL.where(
-        _D.id.in_(ids), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None)
-    )
-    return _taken(statement.order_by(_D.id), connection)
+    return connection.execute(_TRANSACTIONAL, {"ids": ids}).all()
 
 
 def pending_lists(connection: Connection, subscriber_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
@@ -116,28 +138,21 @@ def peek_transactional(connection: Connection, after: int, limit: int) -> Sequen
 
 def queued_destinations(connection: Connection, campaign_id: int, known: Sequence[str]) -> list[str]:
     """Which of the known destinations have queued rows: one probe of the claim's index for each."""
-    found = []
-    for name in known:
-        probe = select(_D.id).where(
-            _D.campaign_id == campaign_id, _D.destination == name, _D.status == DeliveryStatus.QUEUED
-        )
-        if connection.execute(probe.limit(1)).first() is not None:
-            found.append(name)
-    return found
+    return [
+        name
+        for name in known
+        if connection.execute(_PROBE, {"campaign": campaign_id, "destination": name}).first() is not None
+    ]
 
 
 def open_lease(connection: Connection, owner: str, now: datetime, expires_at: datetime) -> int:
     """A new lease; its id is the fencing token."""
-    statement = insert(LeaseRow).values(owner=owner, claimed_at=now, expires_at=expires_at).returning(LeaseRow.id)
-    return int(connection.execute(statement).scalar_one())
+    values = {"owner": owner, "claimed_at": now, "expires_at": expires_at}
+    return int(connection.execute(_LEASE, values).scalar_one())
 
 
 def take(connection: Connection, lease_id: int, ids: Sequence[int]) -> None:
-    connection.execute(
-        update(_D)
-        .where(_D.id.in_(ids))
-        .values(status=DeliveryStatus.SENDING, reason=Reason.NONE, lease_id=lease_id, claims=_D.claims + 1)
-    )
+    connection.execute(_TAKE, {"ids": ids, "lease": lease_id})
 
 
 def end(connection: Connection, ids: Sequence[int], status: DeliveryStatus, reason: Reason) -> None:
@@ -148,11 +163,8 @@ def end(connection: Connection, ids: Sequence[int], status: DeliveryStatus, reas
 
 def held(connection: Connection, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
     """Those (delivery, lease) pairs that still hold: whose fencing token is still on the row."""
-    statement = select(_D.id, _D.lease_id).where(_D.id.in_([one for one, _ in pairs]), _D.lease_id.is_not(None))
-    if connection.dialect.name == "postgresql":
-        statement = statement.with_for_update(of=_D)
-    found = {(row.id, row.lease_id) for row in connection.execute(statement.order_by(_D.id))}
-    return found & set(pairs)
+    rows = connection.execute(_HELD, {"ids": [one for one, _ in pairs]})
+    return {(row.id, row.lease_id) for row in rows} & set(pairs)
 
 
 _WRITE_OUTCOME = (
@@ -204,7 +216,7 @@ def suppress_bounced(connection: Connection, publication: str, delivery_id: int,
 
 
 def close_leases(connection: Connection, ids: Sequence[int]) -> None:
-    connection.execute(delete(LeaseRow).where(LeaseRow.id.in_(ids)))
+    connection.execute(_CLOSE, {"ids": ids})
 
 
 def renew_leases(connection: Connection, ids: Sequence[int], now: datetime, expires_at: datetime) -> set[int]:

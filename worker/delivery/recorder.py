@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 # A set is one transaction: on SQLite it has to stay near 10 ms (a row costs about 30 µs).
 SET_SIZE = 250
 
-# Results are gathered this long, so that a set is worth its commit.
-GATHER_SECONDS = 0.02
+# Results are gathered this long, so that a set is worth its commit: a rate limit lets them come in tens.
+GATHER_SECONDS = 0.1
 
 _RETRY_SECONDS = 0.5
 
@@ -96,16 +96,17 @@ class Recorder:
     def _gather(self) -> tuple[list[Result], bool]:
         """Up to a set of results; False once told to stop."""
         results: list[Result] = []
-        timeout = 1.0
+        until = time.monotonic() + 1.0
         while len(results) < SET_SIZE:
             try:
-                one = self._queue.get(timeout=timeout)
+                one = self._queue.get(timeout=max(0.0, until - time.monotonic()))
             except queue.Empty:
                 break
             if one is None:
                 return results, False
+            if not results:
+                until = time.monotonic() + GATHER_SECONDS
             results.append(one)
-            timeout = GATHER_SECONDS
         return results, True
 
     def _write(self, results: list[Result]) -> None:

@@ -56,10 +56,12 @@ def parse_event(headers: Iterable[tuple[str, str]], body: bytes) -> Event:
         return event_of(parse_json(body))
     if kind.startswith("application/cloudevents"):
         raise _unsupported(f"{kind[:100]} is not taken; send {STRUCTURED}")
-    if kind == "application/json" and not any(name.startswith("ce-") for name, _ in given):
+    if any(name.startswith("ce-") for name, _ in given):
+        return _binary(given, kind, body)
+    if kind == "application/json":
         # Many systems cannot set the media type of their webhooks: a whole event in the body is one all the same.
         return event_of(parse_json(body))
-    return _binary(given, kind, body)
+    raise _unsupported(f"{kind[:100] or 'no type'} is not taken; send {STRUCTURED}, or the attributes as ce-… headers")
 
 
 def event_of(value: object) -> Event:
