@@ -88,6 +88,8 @@ class Bulk:
             if row is None or row.status not in GOING:
                 return [], False
             found = queries.queued_destinations(connection, campaign_id, self._destinations)
+        if found and not self._press.prepare(row.publication, campaign_id):
+            return [], False
         lanes = [_Lane(name, self._limits.of(row.publication, name)) for name in found]
         return lanes, row.status == CampaignStatus.PLANNING
 

@@ -92,7 +92,12 @@ class Composer:
     def mail_for(self, claimed: Claimed) -> CompiledParcel:
         """Raises `TemplateFault`, `ContentTooLarge`, or `NotFound` for a publication that is no longer there."""
         campaign_id = claimed.campaign_id or claimed.shows_campaign_id
-        return self._mail(_Key(claimed.publication, claimed.kind, campaign_id, claimed.lists))
+        lists = () if campaign_id else claimed.lists
+        return self._mail(_Key(claimed.publication, claimed.kind, campaign_id, lists))
+
+    def prepare(self, publication: str, campaign_id: int) -> None:
+        """Compile a campaign's mail ahead of its first claim. Raises as `mail_for`."""
+        self._mail(_Key(publication, Kind.NEW_POST, campaign_id, ()))
 
     def warm_up(self) -> None:
         """Compile the confirmations, so that the first reader does not wait. A broken one is met when it is due."""

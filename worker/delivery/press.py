@@ -82,6 +82,18 @@ class Press:
         """Until a conversation ends, or `seconds` are over."""
         self._pace.wait(seconds)
 
+    def prepare(self, publication: str, campaign_id: int) -> bool:
+        """Compile before the first tokens are taken, or they would all be spent at once after it.
+
+        False: no mail can be made of it, and the campaign has failed.
+        """
+        try:
+            self._composer.prepare(publication, campaign_id)
+        except PermanentError as error:
+            self._fail(campaign_id, str(error))
+            return False
+        return True
+
     def send(self, claim: Claim) -> None:
         """Hand a claim's deliveries to the courier. A mail that cannot be made ends its deliveries here."""
         if not claim.claimed:
@@ -118,13 +130,16 @@ class Press:
         """A broken template stops a campaign; its rows go back, so that a mended one can send them."""
         try:
             for campaign_id, why in {one.campaign_id: why for one, why in faults.items() if one.campaign_id}.items():
-                with self._database.write() as connection:
-                    queries.fail_campaign(connection, campaign_id, why)
-                log.error("campaign_failed", campaign=campaign_id, why=why)
+                self._fail(campaign_id, why)
         finally:
             now = self._clock.now()
             for one, why in faults.items():
                 self._recorder.take(Result(one, now, None, fault="" if one.campaign_id else why))
+
+    def _fail(self, campaign_id: int, why: str) -> None:
+        with self._database.write() as connection:
+            queries.fail_campaign(connection, campaign_id, why)
+        log.error("campaign_failed", campaign=campaign_id, why=why)
 
     def _recorded(self, written: Sequence[Result]) -> None:
         """In the recorder's thread, after the commit."""
