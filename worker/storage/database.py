@@ -63,10 +63,6 @@ class Database:
             with connection.begin():
                 yield connection
 
-    def after_fork(self) -> None:
-        """Forget the parent's connections without closing them; they are still the parent's."""
-        self.engine.dispose(close=False)
-
     def close(self) -> None:
         self.engine.dispose()
 
