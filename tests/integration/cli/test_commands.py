@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -41,6 +42,9 @@ def environ(tmp_path: Path, migrated: Path) -> dict[str, str]:
 @pytest.fixture
 def here(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """That environment in this process, which is quicker to ask; its logging is put back."""
+    for name in os.environ:
+        if name.startswith("PRESSRUN_"):  # servers given for the tests are not this system's
+            monkeypatch.delenv(name)
     for name, value in environ.items():
         if name.startswith("PRESSRUN_"):
             monkeypatch.setenv(name, value)
