@@ -13,7 +13,7 @@ help:
 	@echo "make demo             see it work (ARGS=\"--exit --subscribers 1000\" are passed on)"
 	@echo "make test             all tests (ARGS=\"-k name\" are passed on to pytest)"
 	@echo "make lint types docs  ruff; mypy; the pages and files that are made from the code"
-	@echo "make bench            measure this machine"
+	@echo "make bench            measure this machine (ARGS=\"--help\" lists the parts)"
 	@echo "make lock             choose the newest versions again (needs uv)"
 
 install: $(VENV)/installed
@@ -34,9 +34,7 @@ docs: $(VENV)/installed
 	$(BIN)/python -m worker.cli.configdoc
 
 bench: $(VENV)/installed-dev
-	$(BIN)/pressrun bench $(ARGS)
-	$(BIN)/python -m benchmarks.smtp_client
-	$(BIN)/python -m benchmarks.pipeline
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lock:
 	uv pip compile pyproject.toml $(LOCK) --upgrade --output-file requirements.lock

@@ -1,74 +1,98 @@
-"""The whole delivery pipeline in one figure: a campaign to N readers, from the first claim to the last record.
+"""End to end: from the event to the last record, everything on, beside `smtp-source` in the same minutes.
 
-    python -m benchmarks.pipeline --readers 20000 --processes 2 --database sqlite [--limit 500]
-
-Everything is real: the ledger (`sqlite`, or a PostgreSQL URL), an embedded Redis, Celery's bulk and transactional
-workers, the scheduler, and a sink in a process of its own (`smtp_sink.py`) that reads every byte. One line of JSON:
-readers, seconds from the event to the last mail at the sink, mails a second at the sink, and at the end the counts
-by status, which must say that all are `sent`.
+`smtp-source` runs before and after each database: the machine is as busy for both.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from statistics import mean
+from typing import Any
 
-from benchmarks.smtp_client import SinkProcess
-from tests.running import post_event, running, wait_until
-from tests.servers import running_postgres, running_redis
+from benchmarks import postfix, posts
+from benchmarks.bed import Setup, made
+from benchmarks.report import Options, Result, Unavailable
+from benchmarks.sinks import PostfixSink, PythonSink, Sink, opened, steadiness
 
-PARTS = ("transactional", "bulk", "scheduler")
+_READERS = 100_000
+_HEADER = (
+    "ledger", "sink", "mails/s, event to last record", "of smtp-source", "first mail", "last record",
+    "campaign finished", "CPU µs a mail", "largest process",
+)  # fmt: skip
 
 
 @contextmanager
-def ledger(kind: str, folder: Path) -> Iterator[str]:
-    if kind == "sqlite":
-        yield f"sqlite:///{folder / 'bench.db'}"
-    elif kind == "postgresql":
-        with running_postgres() as server:
-            yield server.create("bench")
-    else:
-        yield kind
+def best_sink() -> Iterator[Any]:
+    """`smtp-sink` where it is to be had, else our own."""
+    try:
+        kind: type[PostfixSink] | type[PythonSink] = PostfixSink if postfix.tools() else PythonSink
+    except Unavailable:
+        kind = PythonSink
+    with opened(kind) as sink:
+        yield sink
 
 
-def measure(given: argparse.Namespace) -> dict[str, object]:
-    with tempfile.TemporaryDirectory(prefix="pr-bench-") as name, running_redis() as redis:
-        folder, sink = Path(name), SinkProcess()
-        with ledger(given.database, folder) as url:
-            environ = {
-                "PRESSRUN_DATABASE_URL": url, "PRESSRUN_REDIS_URL": redis.url,
-                "PRESSRUN_SMTP_URL": f"smtp://127.0.0.1:{sink.port}", "PRESSRUN_BULK_PROCESSES": str(given.processes),
-                "PRESSRUN_SMTP_CONNECTIONS": str(given.connections), "PRESSRUN_SWEEP_SECONDS": "5",
-                "PRESSRUN_SMTP_MESSAGES_PER_CONNECTION": "1000000", "PRESSRUN_LIMIT_PER_SECOND": str(given.limit),
-            }  # fmt: skip
-            with running(folder, environ, PARTS) as system:
-                system.import_readers(given.readers)
-                wait_until(lambda: "ready" in system.log("bulk"), 60, system.describe)
-                began = time.time()
-                system.emit(post_event())
-                wait_until(lambda: system.counts()["sent"] >= given.readers, 1800, system.describe)
-                counts = dict(system.counts())
-        seen = sink.report()
-    return {
-        **vars(given), "event_to_first_mail_s": round(seen["first"] - began, 2),
-        "event_to_last_mail_s": round(seen["last"] - began, 2), "counts": counts, "sink": seen,
+def run(options: Options) -> Result:
+    readers = options.size(_READERS)
+    with best_sink() as sink:
+        sources, figures = [_source(sink, readers)], []
+        for database in options.databases:
+            figures.append(measure(Setup(database, readers), sink))
+            sources.append(_source(sink, readers))
+    for index, one in enumerate(figures):
+        around = [speed for speed in sources[index : index + 2] if speed]
+        one["smtp_source"] = round(mean(around)) if around else None
+        one["of_smtp_source"] = round(one["per_second"] / mean(around), 2) if around else None
+    notes = [cpu_note(one) for one in figures]
+    return Result(_HEADER, [row(one) for one in figures], {"runs": figures, "smtp_source": sources}, notes)
+
+
+def measure(setup: Setup, sink: Sink, size: int = posts.MAIL_BYTES) -> dict[str, Any]:
+    """One campaign; what came of it, in seconds and mails a second. Raises where anything is not `sent` once."""
+    if isinstance(sink, PostfixSink):
+        sink.reset()
+    with made(setup, sink) as bed:
+        account = bed.account()
+        began = bed.send(posts.event(size=size))
+        recorded = bed.wait(setup.readers, 60 + setup.readers / 100, account)
+        cpu = account.cpu_us(setup.readers)
+        finished, peaks = bed.wait_finished(), account.peaks_mb()
+        counts = bed.campaign()["counts"]
+    assert counts == {"sent": setup.readers}, counts
+    found = {
+        "database": setup.database, "readers": setup.readers, "processes": setup.processes,
+        "connections": setup.connections, "sink": sink.name, "bytes": size,
+        "per_second": round(setup.readers / (recorded - began), 1), "recorded_s": round(recorded - began, 2),
+        "finished_s": round(finished - began, 2), "cpu_us": cpu, "peaks_mb": peaks, "first_s": None,
     }  # fmt: skip
+    if isinstance(sink, PostfixSink):
+        assert sink.messages() == setup.readers, f"{sink.messages():,} mails at the sink"
+        found["first_s"] = round(sink.samples[0][0] - began, 2)
+        found["steadiness"] = round(steadiness(sink.samples), 2)
+    return found
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readers", type=int, default=20_000)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--connections", type=int, default=20)
-    parser.add_argument("--database", default="sqlite", help="sqlite, postgresql (one of our own), or a URL")
-    parser.add_argument("--limit", type=int, default=0, help="mails a second over all processes; 0: none")
-    print(json.dumps(measure(parser.parse_args(arguments))))
+def ours(one: dict[str, Any]) -> dict[str, float]:
+    """CPU without the sink's."""
+    return {name: us for name, us in one["cpu_us"].items() if name != "sink"}
 
 
-if __name__ == "__main__":
-    main()
+def row(one: dict[str, Any]) -> list[object]:
+    largest = max((max(peaks), name) for name, peaks in one["peaks_mb"].items() if name != "sink")
+    return [
+        f"{one['database']}, {one['readers']:,} readers", one["sink"], f"{one['per_second']:,.0f}",
+        one.get("of_smtp_source") or "–", f"{one['first_s']} s", f"{one['recorded_s']} s", f"{one['finished_s']} s",
+        f"{sum(ours(one).values()):.0f}", f"{largest[0]:.0f} MB ({largest[1]})",
+    ]  # fmt: skip
+
+
+def cpu_note(one: dict[str, Any]) -> str:
+    parts = ", ".join(f"{name} {us:.0f}" for name, us in one["cpu_us"].items() if us >= 0.5)
+    return f"CPU µs a mail, {one['database']}: {parts}. {one['processes']} × {one['connections']} connections."
+
+
+def _source(sink: Sink, readers: int) -> float | None:
+    if not isinstance(sink, PostfixSink):
+        return None
+    return round(postfix.source_speed(sink.port, max(5_000, min(readers, 60_000))))

@@ -11,17 +11,15 @@ import argparse
 import asyncio
 import json
 import smtplib
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
-from pathlib import Path
 
 import uvloop
 
+from benchmarks.sinks import PythonSink
 from worker.delivery.transports.smtp import SmtpTransport, smtp_transport
 from worker.domain.message import Envelope
 from worker.domain.replies import Outcome
@@ -40,24 +38,6 @@ def compose(size: int) -> bytes:
     head += b"Message-ID: <1@daily.example>\r\n\r\n"
     line = b"Seventy-two characters of text in one line, as quoted-printable makes.\r\n"
     return head + line * ((size - len(head)) // len(line))
-
-
-class SinkProcess:
-    """A sink in a process of its own; `report` stops it and gives its tally."""
-
-    def __init__(self) -> None:
-        path = Path(__file__).with_name("smtp_sink.py")
-        self._process = subprocess.Popen([sys.executable, path], stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self._out = self._process.stdout
-        self.port = int(self._out.readline().rpartition(":")[2])
-
-    def report(self) -> dict[str, float]:
-        self._process.terminate()
-        tally: dict[str, float] = json.loads(self._out.readline())
-        self._out.close()
-        self._process.wait()
-        return tally
 
 
 async def _carry(transport: SmtpTransport, numbers: Iterator[int], load: Load) -> None:
@@ -113,7 +93,7 @@ def _smtplib(port: int, load: Load) -> None:
 
 def run(client: str, load: Load) -> dict[str, object]:
     """Mails a second from first connect to last goodbye, and the processor time of each side."""
-    sink = SinkProcess()
+    sink = PythonSink()
     start, spent = time.monotonic(), time.process_time()
     if client == "smtplib":
         _smtplib(sink.port, load)
