@@ -6,21 +6,25 @@ not go ends here, with its reason. Rows that may not go yet are not touched at a
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from worker.delivery import queries
+from worker.delivery import queries, set_queries
 from worker.delivery.parcels import Claimed, Lease
 from worker.delivery.queries import AnyRow
+from worker.delivery.set_queries import QueuedRow
 from worker.domain.audience import SubscriptionStatus
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
 from worker.storage.database import Database
 from worker.storage.moves import Move, record_moves
+
+Queued = QueuedRow | AnyRow
+"""A row with what the checks and the mail need, from either query."""
 
 # Promise 5 allows 2 s from the reader's leaving to the last conversation that starts; the rest is for the
 # time between the check and the first byte.
@@ -53,13 +57,13 @@ class Claimer:
     def campaign(self, campaign_id: int, destination: str, limit: int) -> Claim | None:
         """Up to `limit` queued rows of a going campaign, or None where there is nothing to claim."""
         return self._claim(
-            lambda connection: queries.queued_of_campaign(connection, campaign_id, destination, limit)
+            lambda connection: set_queries.queued_of_campaign(connection, campaign_id, destination, limit)
         )
 
     def transactional(self, ids: Sequence[int]) -> Claim | None:
         return self._claim(lambda connection: queries.queued_transactional(connection, ids))
 
-    def _claim(self, choose: Callable[[Connection], Sequence[AnyRow]]) -> Claim | None:
+    def _claim(self, choose: Callable[[Connection], Sequence[Queued]]) -> Claim | None:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
         with self._database.write() as connection:
@@ -70,26 +74,26 @@ class Claimer:
             lease_id = 0
             if good:
                 lease_id = queries.open_lease(connection, self._owner, now, now + self._lease)
-                queries.take(connection, lease_id, [row.id for row in good])
+                set_queries.take(connection, lease_id, [row.id for row in good])
             # all at once, and so in one order: two claims would wait for each other's tallies crosswise
-            record_moves(connection, [*moves, *map(_taken, good)])
-            asked = [row.subscriber_id for row in good if row.kind == Kind.CONFIRMATION]
+            record_moves(connection, [*moves, *_taken(good)])
+            asked = [row.subscriber_id for row in good if row.kind == Kind.CONFIRMATION and row.subscriber_id]
             lists = queries.pending_lists(connection, asked) if asked else {}
         until = ticks + self._lease.total_seconds()
         lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, len(good))
-        ours = tuple(claimed(row, lease_id, lists.get(row.subscriber_id, ())) for row in good)
+        ours = tuple(claimed(row, lease_id, lists.get(row.subscriber_id or 0, ())) for row in good)
         return Claim(lease, ours, len(rows) - len(good))
 
 
-def _suspect_alone(rows: Sequence[AnyRow]) -> Sequence[AnyRow]:
+def _suspect_alone(rows: Sequence[Queued]) -> Sequence[Queued]:
     return [row for row in rows if _SUSPECT <= row.claims < MAX_CLAIMS][:1] or rows
 
 
-def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> tuple[list[AnyRow], list[Move]]:
+def _sort_out(connection: Connection, rows: Sequence[Queued], now: datetime) -> tuple[list[Queued], list[Move]]:
     """End what must not go; the rest, and the moves of what has ended."""
-    good: list[AnyRow] = []
+    good: list[Queued] = []
     moves: list[Move] = []
-    ends: dict[tuple[DeliveryStatus, Reason], list[AnyRow]] = defaultdict(list)
+    ends: dict[tuple[DeliveryStatus, Reason], list[Queued]] = defaultdict(list)
     for row in rows:
         end = verdict(row, now)
         if end is None:
@@ -102,7 +106,7 @@ def _sort_out(connection: Connection, rows: Sequence[AnyRow], now: datetime) -> 
     return good, moves
 
 
-def verdict(row: AnyRow, now: datetime) -> tuple[DeliveryStatus, Reason] | None:
+def verdict(row: Queued, now: datetime) -> tuple[DeliveryStatus, Reason] | None:
     """Where a queued row must end instead of being sent, or None where it may go."""
     if row.erased_at is not None:
         return DeliveryStatus.CANCELLED, Reason.ERASED
@@ -127,11 +131,12 @@ _WANTED = {
 }
 
 
-def _taken(row: AnyRow) -> Move:
-    return Move(row.slice_id, DeliveryStatus.QUEUED, Reason.NONE, DeliveryStatus.SENDING, Reason.NONE)
+def _taken(rows: Sequence[Queued]) -> list[Move]:
+    none, old, new = Reason.NONE, DeliveryStatus.QUEUED, DeliveryStatus.SENDING
+    return [Move(one, old, none, new, none, n) for one, n in Counter(row.slice_id for row in rows).items()]
 
 
-def claimed(row: AnyRow, lease_id: int, lists: tuple[str, ...] = ()) -> Claimed:
+def claimed(row: Queued, lease_id: int, lists: tuple[str, ...] = ()) -> Claimed:
     """A row of the parcel query as a value."""
     return Claimed(
         id=row.id, lease_id=lease_id, publication=row.publication, kind=Kind(row.kind), campaign_id=row.campaign_id,

@@ -24,9 +24,10 @@ class Lease:
     """One of its outcomes would not be written: it is left to run out, for the sweep to take over."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen: making a frozen one costs as much as signing its links, and each mail makes several.
+@dataclass(slots=True, eq=False)
 class Claimed:
-    """A delivery that is ours to send, with what its mail needs."""
+    """A delivery that is ours to send, with what its mail needs. Nobody changes it."""
 
     id: int
     lease_id: int
@@ -49,7 +50,7 @@ class Claimed:
     shows_campaign_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Result:
     """How one claimed delivery ended this time.
 

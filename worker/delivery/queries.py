@@ -49,18 +49,6 @@ _PARCEL = (
 )  # fmt: skip
 
 
-# The statements of the hot path are made once: making one takes longer than running it. FOR UPDATE, and what
-# another worker is just taking is skipped, not waited for; SQLite knows no such clause and is given none.
-_QUEUED = (
-    _PARCEL.where(
-        _D.campaign_id == bindparam("campaign"), _D.destination == bindparam("destination"),
-        _D.status == DeliveryStatus.QUEUED,
-        exists().where(CampaignRow.id == bindparam("campaign"), CampaignRow.status.in_([str(one) for one in GOING])),
-    )
-    .order_by(_D.id)
-    .limit(bindparam("most"))
-    .with_for_update(of=_D, skip_locked=True)
-)  # fmt: skip
 _TRANSACTIONAL = (
     _PARCEL.where(
         _D.id.in_(bindparam("ids", expanding=True)), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None)
@@ -77,13 +65,8 @@ _PROBE = (
     )
     .limit(1)
 )  # fmt: skip
+# The statements of the hot path are made once: making one takes longer than running it.
 _LEASE = insert(LeaseRow).returning(LeaseRow.id)
-_TAKE = (
-    update(_D)
-    .where(_D.id.in_(bindparam("ids", expanding=True)))
-    .values(status=DeliveryStatus.SENDING, reason=Reason.NONE, lease_id=bindparam("lease"), claims=_D.claims + 1)
-    .execution_options(synchronize_session=False)
-)
 _HELD = (
     select(_D.id, _D.lease_id)
     .where(_D.id.in_(bindparam("ids", expanding=True)), _D.lease_id.is_not(None))
@@ -103,12 +86,6 @@ def campaign_post(connection: Connection, campaign_id: int) -> AnyRow:
     return connection.execute(
         select(CampaignRow.publication, CampaignRow.post, CampaignRow.list_slug).where(CampaignRow.id == campaign_id)
     ).one()
-
-
-def queued_of_campaign(connection: Connection, campaign_id: int, destination: str, limit: int) -> Sequence[AnyRow]:
-    """The oldest queued rows of a going campaign for one destination, with what the checks and the mail need."""
-    values = {"campaign": campaign_id, "destination": destination, "most": limit}
-    return connection.execute(_QUEUED, values).all()
 
 
 def queued_transactional(connection: Connection, ids: Sequence[int]) -> Sequence[AnyRow]:
@@ -151,10 +128,6 @@ def open_lease(connection: Connection, owner: str, now: datetime, expires_at: da
     return int(connection.execute(_LEASE, values).scalar_one())
 
 
-def take(connection: Connection, lease_id: int, ids: Sequence[int]) -> None:
-    connection.execute(_TAKE, {"ids": ids, "lease": lease_id})
-
-
 def end(connection: Connection, ids: Sequence[int], status: DeliveryStatus, reason: Reason) -> None:
     connection.execute(
         update(_D).where(_D.id.in_(ids)).values(status=status, reason=reason, lease_id=None, next_attempt_at=None)
@@ -165,24 +138,6 @@ def held(connection: Connection, pairs: Sequence[tuple[int, int]]) -> set[tuple[
     """Those (delivery, lease) pairs that still hold: whose fencing token is still on the row."""
     rows = connection.execute(_HELD, {"ids": [one for one, _ in pairs]})
     return {(row.id, row.lease_id) for row in rows} & set(pairs)
-
-
-_WRITE_OUTCOME = (
-    update(_D)
-    .where(_D.id == bindparam("b_id"))
-    .values(
-        status=bindparam("b_status"), reason=bindparam("b_reason"), lease_id=None, claims=0,
-        attempts=bindparam("b_attempts"), first_attempt_at=bindparam("b_first"), last_attempt_at=bindparam("b_last"),
-        next_attempt_at=bindparam("b_next"), code=bindparam("b_code"), enhanced=bindparam("b_enhanced"),
-        reply=bindparam("b_reply"),
-    )
-    .execution_options(synchronize_session=False)
-)  # fmt: skip
-
-
-def write_outcomes(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Executemany over `b_…` parameters: one prepared statement for the whole set."""
-    connection.execute(_WRITE_OUTCOME, rows)
 
 
 def give_back(connection: Connection, ids: Sequence[int], *, clean: bool) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.delivery import queries
-from worker.delivery.parcels import Claimed, Result
+from worker.delivery import queries, set_queries
+from worker.delivery.parcels import Result
+from worker.delivery.set_queries import OutcomeRow
 from worker.delivery.transports.base import Exchange
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
 from worker.domain.replies import Judgement, Outcome
@@ -39,6 +41,11 @@ class _Verdict:
     next_attempt_at: datetime | None = None
 
 
+_SENDING = _Verdict(DeliveryStatus.SENDING, Reason.NONE)
+_QUEUED = _Verdict(DeliveryStatus.QUEUED, Reason.NONE)
+_SENT = _Verdict(DeliveryStatus.SENT, Reason.NONE)
+
+
 def record(
     connection: Connection, policy: RecordPolicy, results: Sequence[Result], *, clean: bool = True
 ) -> list[Result]:
@@ -47,20 +54,32 @@ def record(
     `clean`: what is given back counts against no row; not so after a process that died with them. Returns what was
     written, for the caller to log and count. Runs in the caller's transaction.
     """
-    holds = queries.held(connection, [(one.claimed.id, one.claimed.lease_id) for one in results])
-    ours = [one for one in results if (one.claimed.id, one.claimed.lease_id) in holds]
-    back = [one for one in ours if one.exchange is None and not one.fault]
-    if back:
-        queries.give_back(connection, [one.claimed.id for one in back], clean=clean)
-    ended = [(one, _verdict(policy, one)) for one in ours if one.exchange is not None or one.fault]
-    if ended:
-        queries.write_outcomes(connection, [_outcome_row(one, verdict) for one, verdict in ended])
-    attempts = [row for one, verdict in ended for row in _attempt_rows(one, verdict)]
+    if len({one.claimed.id for one in results}) < len(results):
+        # one delivery under two leases, of which one was taken over: each by itself, to see which of them holds
+        return [written for one in results for written in record(connection, policy, [one], clean=clean)]
+    # in the order in which everybody locks them
+    results = sorted(results, key=lambda one: one.claimed.id)
+    written = _give_back(connection, [one for one in results if one.exchange is None and not one.fault], clean=clean)
+    record_moves(connection, _counted(_SENDING, ((one.claimed.slice_id, _QUEUED) for one in written)))
+    ended = [(one, _verdict(policy, one)) for one in results if one.exchange is not None or one.fault]
+    holds = set_queries.write_outcomes(connection, [_outcome_row(one, verdict) for one, verdict in ended])
+    ours = [(one, verdict) for one, verdict in ended if one.claimed.id in holds]
+    attempts = [row for one, verdict in ours for row in _attempt_rows(one, verdict)]
     if attempts:
         queries.add_attempts(connection, attempts)
-    for one, verdict in ended:
-        _suppress(connection, one, verdict)
-    record_moves(connection, [*map(_back_move, back), *(_move(one, verdict) for one, verdict in ended)])
+    for one, verdict in ours:
+        if verdict.status is DeliveryStatus.BOUNCED:
+            _suppress(connection, one)
+    record_moves(connection, _counted(_SENDING, ((one.claimed.slice_id, verdict) for one, verdict in ours)))
+    return written + [one for one, _ in ours]
+
+
+def _give_back(connection: Connection, back: Sequence[Result], *, clean: bool) -> list[Result]:
+    if not back:
+        return []
+    holds = queries.held(connection, [(one.claimed.id, one.claimed.lease_id) for one in back])
+    ours = [one for one in back if (one.claimed.id, one.claimed.lease_id) in holds]
+    queries.give_back(connection, [one.claimed.id for one in ours], clean=clean)
     return ours
 
 
@@ -70,7 +89,7 @@ def _verdict(policy: RecordPolicy, result: Result) -> _Verdict:
     judgement = result.exchange.judgement
     match judgement.outcome:
         case Outcome.ACCEPTED:
-            return _Verdict(DeliveryStatus.SENT, Reason.NONE)
+            return _SENT
         case Outcome.RECIPIENT:
             return _Verdict(DeliveryStatus.BOUNCED, judgement.reason)
         case Outcome.FAULT:
@@ -100,24 +119,25 @@ def _again(policy: RecordPolicy, result: Result, judgement: Judgement) -> _Verdi
     return _Verdict(DeliveryStatus.EXPIRED, judgement.reason)
 
 
-def _outcome_row(result: Result, verdict: _Verdict) -> dict[str, Any]:
+def _outcome_row(result: Result, verdict: _Verdict) -> OutcomeRow:
     claimed, exchange = result.claimed, result.exchange
     tried = exchange is not None
-    return {
-        "b_id": claimed.id, "b_status": verdict.status, "b_reason": verdict.reason,
-        "b_attempts": claimed.attempts + tried, "b_first": claimed.first_attempt_at or (result.at if tried else None),
-        "b_last": result.at, "b_next": verdict.next_attempt_at, **_reply(result),
-    }  # fmt: skip
+    first = claimed.first_attempt_at or (result.at if tried else None)
+    return OutcomeRow(
+        claimed.id, claimed.lease_id, verdict.status, verdict.reason, claimed.attempts + tried, first, result.at,
+        verdict.next_attempt_at, *_reply(result),
+    )  # fmt: skip
 
 
-def _reply(result: Result) -> Mapping[str, Any]:
+def _reply(result: Result) -> tuple[int | None, str, str]:
+    """Code, enhanced code, text."""
     exchange = result.exchange
     if exchange is None:
-        return {"b_code": None, "b_enhanced": "", "b_reply": result.fault[:_REPLY_CHARS]}
-    if exchange.reply is None:
-        return {"b_code": None, "b_enhanced": "", "b_reply": exchange.detail[:_REPLY_CHARS]}
+        return None, "", result.fault[:_REPLY_CHARS]
     reply = exchange.reply
-    return {"b_code": reply.code, "b_enhanced": reply.enhanced[:16], "b_reply": reply.text[:_REPLY_CHARS]}
+    if reply is None:
+        return None, "", exchange.detail[:_REPLY_CHARS]
+    return reply.code, reply.enhanced[:16], reply.text[:_REPLY_CHARS]
 
 
 def _attempt_rows(result: Result, verdict: _Verdict) -> list[dict[str, Any]]:
@@ -125,33 +145,30 @@ def _attempt_rows(result: Result, verdict: _Verdict) -> list[dict[str, Any]]:
     exchange = result.exchange
     if exchange is None or (verdict.status is DeliveryStatus.SENT and result.claimed.attempts == 0):
         return []
-    reply = _reply(result)
+    code, enhanced, text = _reply(result)
     return [
         {
             "delivery_id": result.claimed.id, "at": result.at, "outcome": exchange.judgement.outcome,
-            "code": reply["b_code"], "enhanced": reply["b_enhanced"], "reply": reply["b_reply"],
+            "code": code, "enhanced": enhanced, "reply": text,
             "duration_ms": round(exchange.duration * 1000),
         }
     ]  # fmt: skip
 
 
-def _suppress(connection: Connection, result: Result, verdict: _Verdict) -> None:
-    exchange = result.exchange
-    if verdict.status is not DeliveryStatus.BOUNCED or exchange is None or not exchange.judgement.suppress:
-        return
-    claimed: Claimed = result.claimed
-    evidence = f"delivery {claimed.id}: {_said(exchange)}"
-    queries.suppress_bounced(connection, claimed.publication, claimed.id, evidence, result.at)
+def _suppress(connection: Connection, result: Result) -> None:
+    exchange, claimed = result.exchange, result.claimed
+    if exchange is not None and exchange.judgement.suppress:
+        evidence = f"delivery {claimed.id}: {_said(exchange)}"
+        queries.suppress_bounced(connection, claimed.publication, claimed.id, evidence, result.at)
 
 
 def _said(exchange: Exchange) -> str:
     return str(exchange.reply or exchange.detail)[:_REPLY_CHARS]
 
 
-def _move(result: Result, verdict: _Verdict) -> Move:
-    slice_id = result.claimed.slice_id
-    return Move(slice_id, DeliveryStatus.SENDING, Reason.NONE, verdict.status, verdict.reason)
-
-
-def _back_move(result: Result) -> Move:
-    return Move(result.claimed.slice_id, DeliveryStatus.SENDING, Reason.NONE, DeliveryStatus.QUEUED, Reason.NONE)
+def _counted(old: _Verdict, ends: Iterable[tuple[int, _Verdict]]) -> list[Move]:
+    """From (slice, where its row went): the moves, each with how many made it."""
+    return [
+        Move(slice_id, old.status, old.reason, status, reason, n)
+        for (slice_id, status, reason), n in Counter((one, end.status, end.reason) for one, end in ends).items()
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, DateTime, Dialect, Integer
 from sqlalchemy.types import TypeDecorator
@@ -30,3 +31,19 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def as_stored(moment: datetime) -> str:
+    """An aware time as SQLite keeps it in a `UtcDateTime` column, for statements written by hand."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def from_stored(value: str | datetime) -> datetime:
+    """What the driver gave for a `UtcDateTime` column, aware."""
+    return _read(value) if isinstance(value, str) else value
+
+
+# the rows of one slice were made at one moment
+@lru_cache(maxsize=256)
+def _read(value: str) -> datetime:
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.domain.delivery import Reason
@@ -28,13 +28,18 @@ class Exchange:
     reply: Reply | None
     detail: str
     duration: float
+    judgement: Judgement = field(init=False, compare=False)
+    """What it means for the delivery; unknown only where the body may have been taken."""
 
-    @property
-    def judgement(self) -> Judgement:
-        """What it means for the delivery; unknown only where the body may have been taken."""
-        if self.reply is not None:
-            return judge(self.reply, self.stage)
-        return _UNKNOWN if self.stage is Stage.BODY else _UNREACHABLE
+    def __post_init__(self) -> None:
+        # judged once: everybody who records, counts or logs it asks again
+        object.__setattr__(self, "judgement", _judged(self.reply, self.stage))
+
+
+def _judged(reply: Reply | None, stage: Stage) -> Judgement:
+    if reply is not None:
+        return judge(reply, stage)
+    return _UNKNOWN if stage is Stage.BODY else _UNREACHABLE
 
 
 class HopUnavailable(TemporaryError):

@@ -1,0 +1,162 @@
+"""The SQL that every mail passes, written by hand for both databases: one statement for a whole set.
+
+Building a statement for each row costs more than running it, and so does letting go of the interpreter's lock for
+each: while a set is written, the conversations of the process want it back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, CursorResult
+
+from worker.domain.campaign import GOING
+from worker.storage.types import as_stored, from_stored
+
+_GOING = ", ".join(f"'{one}'" for one in sorted(GOING))
+
+# FOR UPDATE SKIP LOCKED, on PostgreSQL: what another worker is just taking is skipped, not waited for.
+_QUEUED = f"""
+SELECT d.id, d.publication, d.kind, d.campaign_id, d.slice_id, d.subscription_id, d.subscriber_id, d.address,
+    d.created_at, d.attempts, d.first_attempt_at, d.expires_at, d.claims,
+    s.name, s.locale, s.erased_at, u.status, u.generation, u.list_slug,
+    EXISTS (SELECT 1 FROM suppressions x
+        WHERE x.address IN (s.address, d.address) AND x.publication IN (d.publication, '*'))
+FROM deliveries d
+LEFT JOIN subscribers s ON s.id = d.subscriber_id
+LEFT JOIN subscriptions u ON u.id = d.subscription_id
+WHERE d.campaign_id = ? AND d.destination = ? AND d.status = 'queued'
+    AND EXISTS (SELECT 1 FROM campaigns c WHERE c.id = ? AND c.status IN ({_GOING}))
+ORDER BY d.id LIMIT ?"""  # noqa: S608 - words of our own
+_QUEUED_POSTGRESQL = f"{_QUEUED} FOR UPDATE OF d SKIP LOCKED".replace("?", "%s")
+
+_TAKE = "UPDATE deliveries SET status = 'sending', reason = '', lease_id = ?, claims = claims + 1 WHERE id"
+_TAKE_SQLITE = f"{_TAKE} IN (SELECT value FROM json_each(?))"  # noqa: S608 - words of our own
+_TAKE_POSTGRESQL = f"{_TAKE} = ANY(?)".replace("?", "%s")
+
+_COLUMNS = (
+    ("id", "bigint"), ("lease_id", "bigint"), ("status", "text"), ("reason", "text"), ("attempts", "integer"),
+    ("first_attempt_at", "timestamptz"), ("last_attempt_at", "timestamptz"), ("next_attempt_at", "timestamptz"),
+    ("code", "integer"), ("enhanced", "text"), ("reply", "text"),
+)  # fmt: skip
+_SET = ", ".join(f"{name} = v.{name}" for name, _ in _COLUMNS[2:])
+_OUTCOMES = f"UPDATE deliveries SET lease_id = NULL, claims = 0, {_SET} FROM"  # noqa: S608 - words of our own
+# The fencing token: a row that was taken over meanwhile is left alone. Not a bare column, or PostgreSQL looks
+# each row up among all that its lease holds.
+_WHERE_HELD = "WHERE deliveries.id = v.id AND deliveries.lease_id + 0 = v.lease_id RETURNING deliveries.id"
+_DOCUMENT = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
+_OUTCOMES_POSTGRESQL = f"{_OUTCOMES} json_to_recordset(%s::json) AS v({_DOCUMENT}) {_WHERE_HELD}"
+
+
+class QueuedRow(NamedTuple):
+    """One queued delivery with what the checks and the mail need; the names are those of `queries`' parcel."""
+
+    id: int
+    publication: str
+    kind: str
+    campaign_id: int
+    slice_id: int
+    subscription_id: int | None
+    subscriber_id: int | None
+    address: str
+    created_at: datetime
+    attempts: int
+    first_attempt_at: datetime | None
+    expires_at: datetime | None
+    claims: int
+    name: str | None
+    locale: str | None
+    erased_at: datetime | None
+    subscription_status: str | None
+    generation: int | None
+    list_slug: str | None
+    suppressed: bool
+    shows_campaign_id: None = None
+
+
+class OutcomeRow(NamedTuple):
+    """What became of one delivery, for the lease that held it."""
+
+    id: int
+    lease_id: int
+    status: str
+    reason: str
+    attempts: int
+    first_attempt_at: datetime | None
+    last_attempt_at: datetime
+    next_attempt_at: datetime | None
+    code: int | None
+    enhanced: str
+    reply: str
+
+
+def queued_of_campaign(connection: Connection, campaign_id: int, destination: str, limit: int) -> list[QueuedRow]:
+    """The oldest queued rows of a going campaign for one destination."""
+    sql = _QUEUED if _is_sqlite(connection) else _QUEUED_POSTGRESQL
+    found = connection.exec_driver_sql(sql, (campaign_id, destination, campaign_id, limit))
+    return [_queued(row) for row in _fetched(found)]
+
+
+def _queued(row: Sequence[Any]) -> QueuedRow:
+    """With its times read; all but the first are most often not there."""
+    made = QueuedRow._make((*row[:8], from_stored(row[8]), *row[9:], None))
+    if made.first_attempt_at or made.expires_at or made.erased_at:
+        return made._replace(
+            first_attempt_at=made.first_attempt_at and from_stored(made.first_attempt_at),
+            expires_at=made.expires_at and from_stored(made.expires_at),
+            erased_at=made.erased_at and from_stored(made.erased_at),
+        )
+    return made
+
+
+def take(connection: Connection, lease_id: int, ids: Sequence[int]) -> None:
+    """Put the rows under a lease."""
+    if _is_sqlite(connection):
+        connection.exec_driver_sql(_TAKE_SQLITE, (lease_id, json.dumps(ids)))
+    else:
+        connection.exec_driver_sql(_TAKE_POSTGRESQL, (lease_id, list(ids)))
+
+
+def write_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> set[int]:
+    """Write those whose lease still holds them; their ids."""
+    if not rows:
+        return set()
+    if _is_sqlite(connection):
+        values = tuple(value for row in rows for value in _stored(row))
+        found = connection.exec_driver_sql(_sqlite_outcomes(len(rows)), values)
+    else:
+        # one document: eleven arrays would take twice as long to write down
+        document = json.dumps([dict(zip(OutcomeRow._fields, row, strict=True)) for row in rows], default=str)
+        found = connection.exec_driver_sql(_OUTCOMES_POSTGRESQL, (document,))
+    return {row[0] for row in _fetched(found)}
+
+
+def _stored(row: OutcomeRow) -> tuple[object, ...]:
+    first, last, following = row[5:8]
+    stored = as_stored(last)
+    first_stored = stored if first is last else first and as_stored(first)
+    return (*row[:5], first_stored, stored, following and as_stored(following), *row[8:])
+
+
+@cache
+def _sqlite_outcomes(rows: int) -> str:
+    """The parameters of the rows in a row: binding them is quicker than reading them out of one document."""
+    names = ", ".join(f"column{number} AS {name}" for number, (name, _) in enumerate(_COLUMNS, 1))
+    one = f"({', '.join('?' * len(_COLUMNS))})"
+    values = ", ".join([one] * rows)
+    return f"{_OUTCOMES} (SELECT {names} FROM (VALUES {values})) v {_WHERE_HELD}"  # noqa: S608 - words of our own
+
+
+def _fetched(result: CursorResult[Any]) -> Sequence[Sequence[Any]]:
+    """The driver's own tuples."""
+    rows: Sequence[Sequence[Any]] = result.cursor.fetchall() if result.cursor else ()
+    result.close()
+    return rows
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
