@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hmac
 
+from worker.domain.mac import mac_of
+
 _TAG_BYTES = 10
 
 
 def _tag(key: bytes, purpose: bytes, value: int) -> str:
-    return hmac.digest(key, purpose + value.to_bytes(8, "big"), "sha256")[:_TAG_BYTES].hex()
+    return mac_of(key).tag(purpose + value.to_bytes(8, "big"))[:_TAG_BYTES].hex()
 
 
 def message_id(key: bytes, delivery_id: int, domain: str) -> str:

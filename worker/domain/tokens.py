@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
+from worker.domain.mac import mac_of
+
 _VERSION = 1
 _BODY = struct.Struct(">BBBQII")
 _MAC_BYTES = 16
@@ -47,7 +49,7 @@ class KeyRing:
         body = _BODY.pack(
             _VERSION, self.current, claim.purpose, claim.subscription_id, claim.generation, claim.issued
         )
-        mac = hmac.digest(self.keys[self.current], body, "sha256")[:_MAC_BYTES]
+        mac = mac_of(self.keys[self.current]).tag(body)[:_MAC_BYTES]
         return base64.urlsafe_b64encode(body + mac).rstrip(b"=").decode("ascii")
 
     def read(self, token: str, purpose: Purpose) -> Claim | None:
@@ -59,7 +61,7 @@ class KeyRing:
         key = self.keys.get(key_id)
         if version != _VERSION or found != purpose or key is None:
             return None
-        mac = hmac.digest(key, raw[: _BODY.size], "sha256")[:_MAC_BYTES]
+        mac = mac_of(key).tag(raw[: _BODY.size])[:_MAC_BYTES]
         if not hmac.compare_digest(mac, raw[_BODY.size :]):
             return None
         return Claim(purpose, subscription_id, generation, issued)
