@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.audience.signup import SignUpRules
+from worker.audience.unconfirmed import Unconfirmed
 from worker.campaigns.control import Control
 from worker.campaigns.opening import CampaignRules
 from worker.campaigns.planning import Planner
@@ -191,6 +192,11 @@ class System:
     @cached_property
     def due(self) -> Due:
         return Due(self.database, self.clock, timedelta(days=self.settings.retention_days))
+
+    @cached_property
+    def unconfirmed(self) -> Unconfirmed:
+        kept = timedelta(days=self.settings.pending_retention_days)
+        return Unconfirmed(self.database, self.clock, self.signup_rules.confirm_lifetime + kept)
 
 
 def _per_second(name: str, count: float | None) -> Limit | None:

@@ -126,12 +126,17 @@ class Settings(BaseModel):
     confirmations_per_day: Annotated[int, Field(ge=1)] = Field(
         3, description="Confirmations to one address in 24 hours."
     )
-    signups_per_ip_hour: Annotated[int, Field(ge=1)] = Field(20, description="Sign-ups from one IP address in an hour.")
+    signups_per_ip_hour: Annotated[int, Field(ge=1)] = Field(
+        20, description="Sign-ups from one IP address in an hour; of IPv6, from one /64 network."
+    )
 
     # -- housekeeping
     sweep_seconds: Seconds = Field(5, description="How often the sweep looks for what is due, lost or expired.")
     retention_days: Annotated[int, Field(ge=1)] = Field(
         400, description="Days that events and finished deliveries are kept."
+    )
+    pending_retention_days: Annotated[int, Field(ge=1)] = Field(
+        30, description="Days that a sign-up nobody confirmed is kept after its last link expired."
     )
     shutdown_seconds: Seconds = Field(20, description="Time a worker takes to finish or give back on SIGTERM.")
 

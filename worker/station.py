@@ -91,6 +91,13 @@ class Station:
     def sweep(self) -> Sweep:
         return Sweep(self._looks(), self._found)
 
+    @cached_property
+    def retention(self) -> Sweep:
+        """What is kept long enough: looked for every hour."""
+        system = self.system
+        looks = {"retention": system.due.retention, "unconfirmed": system.unconfirmed.forget}
+        return Sweep(looks, self._found)
+
     def close(self) -> None:
         if self._press is not None:
             self._press.close()

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
+import structlog
 from celery import shared_task
-from celery.signals import setup_logging, worker_init, worker_process_init, worker_process_shutdown
+from celery.platforms import SecurityWarning
+from celery.signals import (
+    celeryd_after_setup,
+    celeryd_init,
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 
 from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, TRANSACTIONAL, CeleryDoorbell, app
 from worker.logs import configure_logging
@@ -14,6 +24,8 @@ from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from worker.station import Station
+
+log = structlog.get_logger(__name__)
 
 _station: Station | None = None
 
@@ -36,6 +48,21 @@ def _logging(**_: Any) -> None:
     """Connected, so that Celery leaves the loggers alone."""
     settings = load_settings(os.environ)
     configure_logging(settings.log_format, settings.log_level)
+
+
+@celeryd_init.connect
+def _without_banner(instance: Any, **_: Any) -> None:
+    """Before the first line of a worker, however it is started. Its banner shows what the next one says in a line."""
+    instance.quiet = True
+    # It warns whom it finds to be root that pickled tasks could run anything; ours are JSON with ids in it, and
+    # in a container root is usual. What it raises where pickle is accepted is no warning, and stays.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+
+
+@celeryd_after_setup.connect
+def _introduce(sender: str, instance: Any, **_: Any) -> None:
+    queues = ", ".join(sorted(app.amqp.queues.consume_from))
+    log.info("worker", name=sender, queues=queues, processes=instance.concurrency)
 
 
 @worker_init.connect
@@ -87,4 +114,4 @@ def sweep() -> None:
 
 @shared_task(name=RETENTION)
 def retention() -> None:
-    station().system.due.retention()
+    station().retention.run()

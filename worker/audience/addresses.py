@@ -57,7 +57,8 @@ def _validated(text: str, field: str) -> Address:
     try:
         found = validate_email(text, check_deliverability=False, strict=True)
     except EmailNotValidError as error:
-        raise InvalidInput.of(field, f"is not an email address: {error}") from None
+        # the library ends its sentences, others go on with ours
+        raise InvalidInput.of(field, f"is not an email address: {str(error).rstrip('.')}") from None
     domain = found.ascii_domain
     # the validator writes INFO@ as info@; what was given is what is written to
     local = unicodedata.normalize("NFC", found.original.rpartition("@")[0])

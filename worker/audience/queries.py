@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, CursorResult, Row, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.audience import ConsentAction, SubscriptionStatus, SuppressionReason
@@ -175,6 +175,24 @@ def others_from_ip(connection: Connection, ip: str, since: datetime, subscriber_
         .limit(limit)
     )  # fmt: skip
     return connection.execute(select(func.count()).select_from(found.subquery())).scalar_one()
+
+
+def requests_from(connection: Connection, prefix: str, since: datetime, subscriber_id: int) -> CursorResult[Any]:
+    """(ip, subscriber_id) of other subscribers asked for since then from addresses that begin so, as a stream.
+
+    May hold a few that begin otherwise: a range, since LIKE has no index where text is not sorted by its bytes, and
+    one that holds in every order of sorting, as no hexadecimal digit comes behind a `g`.
+    """
+    return connection.execute(
+        select(ConsentRow.ip, _S.subscriber_id)
+        .join(_S, ConsentRow.subscription_id == _S.id)
+        .where(
+            ConsentRow.ip >= prefix, ConsentRow.ip < f"{prefix}g", ConsentRow.at > since,
+            ConsentRow.action == ConsentAction.REQUESTED, _S.subscriber_id != subscriber_id,
+        )
+        .distinct(),
+        execution_options={"yield_per": 100},
+    )  # fmt: skip
 
 
 def sign_up_mails(connection: Connection, address: str, email: str, since: datetime) -> tuple[int, datetime | None]:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from worker.audience import queries
 from worker.audience.addresses import Address
-from worker.audience.limits import SignUpRules, why_no_mail
+from worker.audience.limits import SignUpRules, whose, why_no_mail
 from worker.audience.queries import AnyRow
 from worker.domain.audience import ConsentAction, SubscriptionStatus
 from worker.domain.delivery import Kind
@@ -65,7 +65,7 @@ def sign_up(
     Whoever is active on every list asked for gets a mail that says so; everybody else a confirmation, unless
     `confirmed`. Both under the limits against list-bombing: what is over them is recorded and gets no mail.
     """
-    queries.lock_sign_up(connection, signup.address.address, signup.seen_ip)
+    queries.lock_sign_up(connection, signup.address.address, whose(signup.seen_ip))
     row = queries.upsert_subscriber(
         connection, publication.slug, signup.address.address, signup.address.email, signup.address.domain, now
     )

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from tests.integration.audience.conftest import Desk
-from worker.audience import queries, queries_erasing
+from worker.audience import queries, queries_erasing, queries_unconfirmed
 from worker.storage.database import Database
 
 Ask = Callable[[Connection, Desk], object]
@@ -39,6 +39,9 @@ def plans(database: Database, desk: Desk, ask: Ask) -> list[str]:
     [
         (lambda c, desk: queries.sign_up_mails(c, "a@x.test", "A@x.test", desk.now), "ix_deliveries_address"),
         (lambda c, desk: queries.others_from_ip(c, "203.0.113.7", desk.now, 1, 20), "ix_consents_ip_at"),
+        (lambda c, desk: queries.requests_from(c, "2001:db8:", desk.now, 1), "ix_consents_ip_at"),
+        (lambda c, desk: queries_unconfirmed.over(c, desk.now, [1], [1]), "ix_deliveries_subscriber"),
+        (lambda c, _: queries_unconfirmed.delete_subscribers(c, [1]), "ix_events_subscriber_id"),
         (lambda c, _: queries.holder(c, 1, lock=False), "PRIMARY KEY"),
         (lambda c, _: queries.subscriptions(c, 1), "sqlite_autoindex_subscriptions"),
         (lambda c, _: queries_erasing.deliveries_to(c, [1], ["a@x.test"]), "ix_deliveries_subscriber"),

@@ -94,6 +94,24 @@ def test_a_cap_for_each_ip_that_we_saw(desk: Desk) -> None:
     assert desk.sign_up("victim7@example.com", ip="203.0.113.7").deliveries
 
 
+def test_an_ipv6_host_is_one_whichever_address_of_its_network_it_takes(desk: Desk) -> None:
+    """It may take 2^64 of them; however the zeros are shortened, it is the same network."""
+    hosts = ("2001:db8:0:7::1", "2001:db8:0:7:1::", "2001:db8:0:7:a:b:c:d", "2001:db8:0:7:ffff::1", "2001:db8:0:7::2")
+    for n, ip in enumerate(hosts):
+        assert desk.sign_up(f"victim{n}@example.com", ip=ip).deliveries
+    limited = desk.sign_up("victim5@example.com", ip="2001:db8:0:7::3")
+    assert limited.deliveries == ()
+    assert "from this IP" in limited.note
+    # its neighbours, whose addresses look alike, are somebody else
+    for n, ip in enumerate(("2001:db8:0:70::1", "2001:db8::7:0:0:1", "2001:db8:7::1", "2001:db8:0:8::3")):
+        assert desk.sign_up(f"reader{n}@example.com", ip=ip).deliveries
+
+
+def test_of_ipv4_each_address_is_somebody(desk: Desk) -> None:
+    for n in range(8):
+        assert desk.sign_up(f"reader{n}@example.com", ip=f"203.0.113.{n}").deliveries
+
+
 def test_an_ip_that_a_publisher_tells_is_evidence_and_no_cap(desk: Desk) -> None:
     for n in range(8):
         told = Consent(desk.now, "203.0.113.7", "footer", "v1")
