@@ -14,7 +14,7 @@ from worker.storage.models import SubscriberRow, SubscriptionRow
 _SET = 50_000
 
 
-def seed(database: Database, readers: int, domains: Sequence[str] = ("north.example", "south.example")) -> None:
+def seed(database: Database, readers: int, domains: Sequence[str]) -> None:
     """`reader0@…` and so on, active on the list `posts` of `daily`, spread over the domains in turn."""
     for begin in range(0, readers, _SET):
         with database.write() as connection:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,6 +43,21 @@ class Setup:
     overall: float = PLENTY
     limits: Mapping[str, float] = field(default_factory=lambda: dict.fromkeys(DOMAINS, PLENTY))
     environ: Mapping[str, str] = field(default_factory=dict)
+    domains: Sequence[str] = DOMAINS
+    """Those of the readers, in turn."""
+    bulk: str = ""
+    """A module that runs the bulk worker instead of `worker.cli`; it is given the system's folder first."""
+
+
+class _System(Running):
+    def __init__(self, folder: Path, environ: Mapping[str, str], bulk: str) -> None:
+        super().__init__(folder, environ)
+        self._bulk = bulk
+
+    def command(self, part: str) -> list[str]:
+        if part != "bulk" or not self._bulk:
+            return super().command(part)
+        return [sys.executable, "-m", self._bulk, str(self.folder), "part", part]
 
 
 class Bed:
@@ -101,10 +117,10 @@ def made(setup: Setup, sink: Sink) -> Iterator[Bed]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pr-bench-")))
         redis = stack.enter_context(running_redis())
         url = stack.enter_context(_ledger(setup.database, folder))
-        system = Running(folder, _environ(setup, folder, url, redis.url, sink.port))
+        system = _System(folder, _environ(setup, folder, url, redis.url, sink.port), setup.bulk)
         stack.callback(system.close)
         system.run("db", "upgrade")
-        seed(system.database, setup.readers)
+        seed(system.database, setup.readers, setup.domains)
         system.start(*PARTS)
         wait_until(lambda: all("ready" in system.log(part) for part in ("bulk", "transactional")), 60, system.describe)
         system.api().close()

@@ -28,9 +28,12 @@ Samples = list[tuple[float, int]]
 
 
 class Sink(Protocol):
-    name: str
-    port: int
-    pid: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def pid(self) -> int: ...
 
 
 class PythonSink:

@@ -1,25 +1,22 @@
-"""The least SMTP server that still reads every byte: what the client's speed is measured against.
+"""The least SMTP server that still reads every byte, knows who got what and when, and can be told to refuse.
 
-    python benchmarks/smtp_sink.py --port 0
+    python -m benchmarks.smtp_sink [--watch signup] [--refuse south.example]
 
-Writes `listening on 127.0.0.1:PORT`, and on SIGTERM or SIGINT one line of JSON: how many messages and bytes, for how
-many different recipients, when the first and the last were in (`time.time()`), the messages a second between them,
-the most in any one second, the speed of the last tenth by that of the first, and its processor time.
+Writes `listening on 127.0.0.1:PORT`, and on SIGTERM or SIGINT one line of JSON (`tally.py`). A recipient of the
+refused domain is answered 421 and the connection closed (RFC 5321 §3.8), until SIGUSR1 ends it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import signal
 import time
-from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import cast
 
 import uvloop
+
+from benchmarks.tally import Tally
 
 _EHLO = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 ENHANCEDSTATUSCODES\r\n"
 _REPLIES = {
@@ -28,71 +25,41 @@ _REPLIES = {
 }
 _TAKEN = b"250 2.0.0 taken\r\n"
 _UNKNOWN = b"502 5.5.1 no such command\r\n"
+_THROTTLED = b"421 4.7.0 too much mail from you, try again later\r\n"
 _END = b"\r\n.\r\n"
 
 
-def busiest_second(times: Sequence[float]) -> int:
-    """The most of these ascending times that lie within one second, wherever it begins."""
-    most = begin = 0
-    for end, at in enumerate(times):
-        while times[begin] <= at - 1.0:
-            begin += 1
-        most = max(most, end + 1 - begin)
-    return most
+class House:
+    """What all connections share; `refused` is a domain, or empty."""
 
+    def __init__(self, watch: bytes, refused: bytes) -> None:
+        self.tally = Tally(watch)
+        self.refused = refused
 
-def steadiness(times: Sequence[float]) -> float:
-    """The speed of the last tenth, divided by that of the first."""
-    tenth = len(times) // 10
-    if tenth < 2 or times[-1] == times[-tenth]:
-        return 1.0
-    return (times[tenth - 1] - times[0]) / (times[-1] - times[-tenth])
-
-
-@dataclass
-class Tally:
-    bytes: int = 0
-    connections: int = 0
-    times: array[float] = field(default_factory=lambda: array("d"))
-    """When each message was in."""
-    recipients: array[int] = field(default_factory=lambda: array("q"))
-    """A hash of each RCPT line: a message that came twice shows."""
-
-    def message(self, size: int) -> None:
-        self.times.append(time.time())
-        self.bytes += size
-
-    def report(self) -> str:
-        first, last = (self.times[0], self.times[-1]) if self.times else (0.0, 0.0)
-        figures = {
-            "messages": len(self.times), "recipients": len(set(self.recipients)), "bytes": self.bytes,
-            "connections": self.connections, "first": first, "last": last,
-            "per_second": round((len(self.times) - 1) / (last - first), 1) if last > first else 0.0,
-            "busiest_second": busiest_second(self.times), "steadiness": round(steadiness(self.times), 3),
-            "cpu_seconds": time.process_time(),
-        }  # fmt: skip
-        return json.dumps(figures)
+    def relent(self) -> None:
+        self.refused = b""
 
 
 class Sink(asyncio.Protocol):
     """One connection: counts a body's bytes as they pass and keeps only their tail, to see the dot."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, house: House) -> None:
+        self._house = house
         self._line = b""
         self._tail: bytes | None = None
         """The last four bytes of a body under way; None between messages."""
         self._size = 0
+        self._recipient = b""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._tally.connections += 1
+        self._house.tally.connections += 1
         self._transport.write(b"220 sink ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         rest: bytes = data
-        while rest:
+        while rest and not self._transport.is_closing():
             rest = self._body(rest) if self._tail is not None else self._commands(rest)
 
     def _body(self, data: bytes) -> bytes:
@@ -110,7 +77,7 @@ class Sink(asyncio.Protocol):
         return b""
 
     def _end(self, size: int, rest: bytes) -> bytes:
-        self._tally.message(self._size + size)
+        self._house.tally.message(self._recipient, self._size + size)
         self._tail = None
         self._transport.write(_TAKEN)
         return rest
@@ -118,12 +85,14 @@ class Sink(asyncio.Protocol):
     def _commands(self, data: bytes) -> bytes:
         """Answer the whole lines; what stands behind a DATA belongs to the body."""
         *lines, self._line = (self._line + data).split(b"\r\n")
-        replies = []
+        replies: list[bytes] = []
         for index, line in enumerate(lines):
             verb = line[:4].upper()
+            if verb == b"RCPT" and not self._takes(line):
+                self._transport.write(b"".join(replies) + _THROTTLED)
+                self._transport.close()
+                return b""
             replies.append(_REPLIES.get(verb, _UNKNOWN))
-            if verb == b"RCPT":
-                self._tally.recipients.append(hash(line))
             if verb == b"DATA":
                 # CRLF: a dot may be the first line of the body
                 self._tail, self._size = b"\r\n", 0
@@ -136,27 +105,37 @@ class Sink(asyncio.Protocol):
             self._transport.close()
         return b""
 
+    def _takes(self, line: bytes) -> bool:
+        self._recipient = line.partition(b"<")[2].partition(b">")[0]
+        refused = self._house.refused
+        if not refused or not self._recipient.endswith(b"@" + refused):
+            return True
+        self._house.tally.refused += 1
+        return False
 
-async def serve(port: int) -> Tally:
+
+async def serve(house: House) -> None:
     """Until SIGTERM or SIGINT."""
-    tally = Tally()
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    server = await loop.create_server(lambda: Sink(tally), "127.0.0.1", port, backlog=500)
+    loop.add_signal_handler(signal.SIGUSR1, house.relent)
+    server = await loop.create_server(lambda: Sink(house), "127.0.0.1", 0, backlog=500)
     print(f"listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await stopped.wait()
     server.close()
-    return tally
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="A sink for SMTP.")
-    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--watch", default="", help="recipients that begin so have their time in the report")
+    parser.add_argument("--refuse", default="", help="a domain that is answered 421 until SIGUSR1")
     given = parser.parse_args()
+    house = House(given.watch.encode(), given.refuse.encode())
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(runner.run(serve(given.port)).report(), flush=True)
+        runner.run(serve(house))
+    print(house.tally.report(time.process_time()), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,18 @@
-"""Rate limits over real processes and a real Redis: `python -m benchmarks.throttling [--help]`.
+"""The rate limiter alone, over real processes and a real Redis (part `limit`).
 
 Each process asks for tokens, spends some ms as a claim does, and asks again; the times are those of Redis.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import random
 import time
 from collections import deque
-from pathlib import Path
-from subprocess import Popen
-from tempfile import TemporaryDirectory
 
 from redis import Redis
 
 from worker.delivery.throttling import Limit, RedisLimiter
-from worker.embedded import redis_command, wait_for_redis
 
 # grants as (time in µs, tokens); urgent waits in s; time spent in calls in s; number of calls
 Report = tuple[list[tuple[int, int]], list[float], float, int]
@@ -63,7 +58,8 @@ def most_in_a_window(grants: list[tuple[int, int]], window: int) -> int:
     return most
 
 
-def run(url: str, limit: Limit, seconds: float, processes: int) -> None:
+def measure(url: str, limit: Limit, seconds: float, processes: int) -> dict[str, float]:
+    """Tokens a second and the fullest window; calls a second and µs each; the waits of urgent ones in ms."""
     with multiprocessing.Pool(processes + 1) as pool:
         pending = [pool.apply_async(bulk, (url, limit, seconds)) for _ in range(processes)]
         pending.append(pool.apply_async(urgent, (url, limit, seconds)))
@@ -71,32 +67,11 @@ def run(url: str, limit: Limit, seconds: float, processes: int) -> None:
     grants = [grant for report in reports for grant in report[0]]
     waits = sorted(reports[-1][1])
     span = (max(at for at, _ in grants) - min(at for at, _ in grants)) / 1e6
-    total = sum(tokens for _, tokens in grants)
     calls = sum(report[3] for report in reports)
-    print(f"{processes} processes, {limit.count:g} in {limit.per_seconds:g} s, {span:.1f} s:")
-    print(f"  granted {total}, {total / span * limit.per_seconds / limit.count:.1%} of the limit")
-    print(f"  most in a window: {most_in_a_window(grants, int(limit.per_seconds * 1e6))}")
-    print(f"  {calls / span:.0f} calls/s, {sum(report[2] for report in reports) / calls * 1e6:.0f} µs each")
-    p50, p99 = (waits[int(len(waits) * part)] * 1000 for part in (0.5, 0.99))
-    print(f"  urgent: {len(waits)}, p50 {p50:.1f} ms, p99 {p99:.1f} ms")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--count", type=float, default=500)
-    parser.add_argument("--seconds", type=float, default=20, help="how long to run")
-    options = parser.parse_args()
-    with TemporaryDirectory(prefix="pr-bench-") as folder:
-        socket = Path(folder) / "r.sock"
-        server = Popen(redis_command(Path(folder), socket))
-        try:
-            wait_for_redis(f"unix://{socket}", 10)
-            run(f"unix://{socket}", Limit("overall", options.count, 1), options.seconds, options.processes)
-        finally:
-            server.terminate()
-            server.wait()
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "average": round(sum(tokens for _, tokens in grants) / span, 1),
+        "fullest": most_in_a_window(grants, int(limit.per_seconds * 1e6)),
+        "calls_per_second": round(calls / span), "us_per_call": round(sum(one[2] for one in reports) / calls * 1e6),
+        "urgent_p50_ms": round(waits[len(waits) // 2] * 1000, 1),
+        "urgent_p99_ms": round(waits[int(len(waits) * 0.99)] * 1000, 1),
+    }  # fmt: skip

@@ -75,10 +75,13 @@ class Running:
         for part in parts:
             log = (self.folder / f"{part}.log").open("ab")
             self._processes[part] = subprocess.Popen(
-                [sys.executable, "-m", "worker.cli", "part", part], env=self.environ, cwd=self.folder,
-                stdout=log, stderr=log, start_new_session=True,
+                self.command(part), env=self.environ, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
             log.close()
+
+    def command(self, part: str) -> list[str]:
+        """What runs a part; a benchmark runs one with a profiler around it."""
+        return [sys.executable, "-m", "worker.cli", "part", part]
 
     def family(self, part: str) -> list[psutil.Process]:
         """The part's main process and its children."""

@@ -1,0 +1,57 @@
+"""Rate limits: 1,000 a second over four processes, as granted and at the receiver; and one slow destination of two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import posts, throttling
+from benchmarks.bed import PLENTY, Setup, made
+from benchmarks.lanes import NORTH, SOUTH, beside
+from benchmarks.report import Options, Result
+from benchmarks.sinks import PythonSink, opened
+from tests.servers import running_redis
+from worker.delivery.throttling import Limit
+
+_LIMIT = 1000.0
+_SLOW = 10.0
+_PROCESSES = 4
+_READERS = 10_000
+_NORTH = 30_000
+# one reader in a hundred is in the slow south
+_SPREAD = (NORTH,) * 50 + (SOUTH,) + (NORTH,) * 49
+
+
+def run(options: Options) -> Result:
+    data: dict[str, Any] = {
+        "granted": _granted(4 if options.quick else 10),
+        **{database: _received(Setup(database, options.size(_READERS), _PROCESSES, overall=_LIMIT))
+           for database in options.databases},
+    }  # fmt: skip
+    slow = Setup(options.databases[0], options.size(_NORTH), limits={NORTH: PLENTY, SOUTH: _SLOW})
+    lanes = data["lanes"] = beside(slow, _SPREAD)
+    rows = [
+        (f"{_LIMIT:,.0f}/s, limiter alone, as granted", f"{data['granted']['average']:,.0f}/s",
+         f"{data['granted']['fullest']:,}"),
+        *((f"{_LIMIT:,.0f}/s, {name}, at the receiver", f"{data[name]['average']:,.0f}/s",
+           f"{data[name]['fullest']:,}") for name in options.databases),
+        (f"slow destination, {_SLOW:.0f}/s", f"{lanes['south']['per_second']}/s", lanes["south"]["busiest_second"]),
+        (f"the other beside it: {lanes['part']} of its speed alone", f"{lanes['beside']:,.0f}/s", "–"),
+    ]  # fmt: skip
+    notes = [f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}."]
+    return Result(("limit", "average", "fullest second"), rows, data, notes)
+
+
+def _granted(seconds: float) -> dict[str, float]:
+    """The limiter alone, by Redis' clock: the tokens it gave to four processes that ask all the time."""
+    with running_redis() as redis:
+        return throttling.measure(redis.url, Limit("overall", _LIMIT, 1), seconds, _PROCESSES)
+
+
+def _received(setup: Setup) -> dict[str, Any]:
+    with opened(PythonSink) as sink:
+        with made(setup, sink) as bed:
+            bed.send(posts.event())
+            bed.wait(setup.readers, 60 + setup.readers / _LIMIT * 2)
+        seen = sink.report()
+    assert seen["messages"] == seen["recipients"] == setup.readers, seen
+    return {"average": seen["per_second"], "fullest": seen["busiest_second"], "limit": _LIMIT}
