@@ -10,7 +10,8 @@ import json
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import redis
@@ -49,13 +50,11 @@ class Meters:
         """Add to a counter of `COUNTERS`."""
         self._add({_field(name, labels): value})
 
-    def observe(self, name: str, labels: Labels, value: float) -> None:
-        """Add an observation to a histogram of `HISTOGRAMS`."""
-        bucket = bisect_left(BOUNDS, value)
-        self._add({
-            _field(name, labels, f"bucket{bucket}"): 1.0,
-            _field(name, labels, "sum"): value,
-        })  # fmt: skip
+    def observe(self, name: str, labels: Labels, values: Sequence[float]) -> None:
+        """Add observations to a histogram of `HISTOGRAMS`."""
+        buckets = Counter(bisect_left(BOUNDS, value) for value in values)
+        sums = {_field(name, labels, f"bucket{bucket}"): float(n) for bucket, n in buckets.items()}
+        self._add({**sums, _field(name, labels, "sum"): sum(values)})
 
     def flush(self) -> None:
         """Add what has gathered to the shared sums. A Redis that is away costs nothing but a line in the log."""
@@ -121,7 +120,7 @@ def _field(name: str, labels: Labels, part: str = "") -> str:
     return _spelled(name, tuple(labels.items()), part)
 
 
-# there are few of them, and one is asked for with every mail
+# there are few of them, and some are asked for with every set of mails
 @lru_cache(maxsize=1024)
 def _spelled(name: str, labels: tuple[tuple[str, str], ...], part: str) -> str:
     _, order = {**COUNTERS, **HISTOGRAMS}[name]

@@ -138,10 +138,15 @@ class Station:
 
     # -- what is measured
 
-    def _observe(self, result: Result) -> None:
-        if result.exchange is not None:
-            lane = "bulk" if result.claimed.campaign_id else "transactional"
-            self.system.meters.observe("send_seconds", {"lane": lane}, result.exchange.duration)
+    def _observe(self, written: Sequence[Result]) -> None:
+        for lane, bulk in (("bulk", True), ("transactional", False)):
+            took = [
+                one.exchange.duration
+                for one in written
+                if one.exchange is not None and (one.claimed.campaign_id is not None) is bulk
+            ]
+            if took:
+                self.system.meters.observe("send_seconds", {"lane": lane}, took)
 
     def _waited(self, limit: str, seconds: float) -> None:
         self.system.meters.inc("limit_wait_seconds", {"limit": limit}, seconds)

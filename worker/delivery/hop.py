@@ -38,7 +38,7 @@ class Hop:
 
     @property
     def doubtful(self) -> bool:
-        """The last try failed: offer it one row, not a hundred."""
+        """It refused, and has taken nothing since: offer it one row over one connection, not a hundred."""
         return self._failures > 0
 
     def may_open(self) -> bool:
@@ -47,7 +47,7 @@ class Hop:
             return False
         if now < self._full_until and self.connections + self._opening >= self._most:
             return False
-        return not (self.doubtful and self._opening)
+        return not (self.doubtful and (self._opening or self.connections))
 
     async def open(self, opening: Awaitable[Connection]) -> Connection:
         """Await the opening and remember how it went. Raises `HopUnavailable`."""
@@ -55,20 +55,25 @@ class Hop:
         try:
             connection = await opening
         except HopUnavailable as error:
-            self._refused(str(error))
+            self.refused(str(error))
             raise
         finally:
             self._opening -= 1
         self.connections += 1
         self._most = max(self._most, self.connections)
-        self._failures = 0
-        self.why = ""
         return connection
+
+    def listened(self) -> None:
+        """It answered to a message, whatever it said: it is there."""
+        if self._failures:
+            self._failures = 0
+            self.why = ""
 
     def closed(self) -> None:
         self.connections -= 1
 
-    def _refused(self, why: str) -> None:
+    def refused(self, why: str) -> None:
+        """It would not take a connection, or, on a new one, no message at all."""
         now = self._clock.ticks()
         self.why = why
         if self.connections:

@@ -50,23 +50,29 @@ class Journal:
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         self._torn = False
+        self._waiting = b""
         self.owner = f"{host_id(folder)}:{self.path.name}"
 
     def body_begins(self, claimed: Claimed) -> None:
-        """From here on a cut leaves the outcome unknown."""
-        self._write(b'["B",%d,%d]\n' % (claimed.id, claimed.lease_id))
+        """From here on a cut leaves the outcome unknown. Outcomes that wait are written before it."""
+        self._write(b'%s["B",%d,%d]\n' % (self._waiting, claimed.id, claimed.lease_id))
+        self._waiting = b""
 
-    def outcome(self, claimed: Claimed, at: datetime, exchange: Exchange) -> None:
-        reply = exchange.reply
-        line = [
-            "R", claimed.id, claimed.lease_id, at.isoformat(), exchange.stage,
-            reply.code if reply else None, reply.enhanced if reply else "", reply.text if reply else "",
-            exchange.detail, exchange.duration,
-        ]  # fmt: skip
-        self._write(json.dumps(line).encode() + b"\n")
+    def outcome(self, claimed: Claimed, at: datetime, exchange: Exchange, *, later: bool = False) -> None:
+        """`later`: with the next line or `flush`, whichever comes first; one write for two lines."""
+        self._waiting += _outcome_line(claimed, at, exchange)
+        if not later:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the outcomes that wait; on a failure they wait for the next time."""
+        if self._waiting:
+            self._write(self._waiting)
+            self._waiting = b""
 
     def truncate(self) -> None:
         """Everything in it is recorded: only to be called while no conversation is open."""
+        self._waiting = b""
         if os.fstat(self._fd).st_size > _TRUNCATE_BYTES:
             os.ftruncate(self._fd, 0)
 
@@ -75,7 +81,6 @@ class Journal:
         self.path.unlink(missing_ok=True)
         os.close(self._fd)
 
-
     def _write(self, line: bytes) -> None:
         """A disk that is nearly full takes half a line: the next must not be read as the rest of it."""
         line = b"\n" + line if self._torn else line
@@ -83,6 +88,13 @@ class Journal:
         if os.write(self._fd, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         self._torn = False
+
+
+def _outcome_line(claimed: Claimed, at: datetime, exchange: Exchange) -> bytes:
+    reply = exchange.reply
+    said = (None, "", "") if reply is None else (reply.code, reply.enhanced, reply.text)
+    rest = json.dumps([*said, exchange.detail, exchange.duration])[1:]
+    return f'["R",{claimed.id},{claimed.lease_id},"{at.isoformat()}","{exchange.stage}",{rest}\n'.encode()
 
 
 def host_id(folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +12,8 @@ import structlog
 from worker.delivery import queries
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.composing import Composer
-from worker.delivery.courier import Courier, Job
+from worker.delivery.courier import Courier
+from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal
 from worker.delivery.pace import Pace
 from worker.delivery.parcels import Claimed, Result
@@ -46,7 +46,7 @@ class PressSettings:
     journal_dir: Path
 
 
-Observe = Callable[[Result], None]
+Observe = Callable[[Sequence[Result]], None]
 
 
 class Press:
@@ -144,16 +144,12 @@ class Press:
     def _recorded(self, written: Sequence[Result]) -> None:
         """In the recorder's thread, after the commit."""
         self._pace.done(sum(1 for one in written if one.exchange is not None))
-        for result in written:
-            self._observe(result)
+        self._observe(written)
         _log_outcomes(written)
 
 
 def _log_outcomes(written: Sequence[Result]) -> None:
-    """One line for a set, and one for each delivery that did not go through; never an address."""
-    outcomes = Counter(one.exchange.judgement.outcome for one in written if one.exchange is not None)
-    if outcomes:
-        log.debug("recorded", **{str(outcome): n for outcome, n in outcomes.items()})
+    """One line for each delivery that did not go through; never an address."""
     for one in written:
         exchange = one.exchange
         if exchange is not None and exchange.judgement.outcome is not Outcome.ACCEPTED:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -43,7 +43,10 @@ class Recorder:
         self._clock = clock
         self._lease = lease
         self._recorded = recorded
-        self._queue: queue.SimpleQueue[Result | None] = queue.SimpleQueue()
+        self._results: deque[Result] = deque()
+        self._some = threading.Event()
+        self._many = threading.Event()
+        self._stopping = False
         self._leases: dict[int, Lease] = {}
         self._idle = threading.Condition()
         self._open = 0
@@ -57,8 +60,13 @@ class Recorder:
             self._open += lease.open
 
     def take(self, result: Result) -> None:
-        """From any thread; never blocks."""
-        self._queue.put(result)
+        """From any thread; never blocks. It wakes the recorder twice a set, not for each result."""
+        self._results.append(result)
+        waiting = len(self._results)
+        if waiting >= SET_SIZE:
+            self._many.set()
+        elif waiting <= 2:  # two threads may each see the other's
+            self._some.set()
 
     def wait_idle(self, seconds: float) -> bool:
         """Whether everything expected is recorded, within `seconds`."""
@@ -72,7 +80,9 @@ class Recorder:
 
     def stop(self, seconds: float) -> bool:
         """Record what has come in, then end the thread; whether that was done within `seconds`."""
-        self._queue.put(None)
+        self._stopping = True
+        self._some.set()
+        self._many.set()
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
@@ -82,7 +92,9 @@ class Recorder:
         renew_at = 0.0
         running = True
         while running:
-            results, running = self._gather()
+            # before the results are taken: those that came until then are
+            running = not self._stopping
+            results = self._gather()
             try:
                 if results:
                     self._write(results)
@@ -92,22 +104,20 @@ class Recorder:
             except Exception:
                 # without this thread the process would go on sending, and nothing of it would be written down
                 log.exception("recorder_broke")
+            running = running or bool(self._results)
 
-    def _gather(self) -> tuple[list[Result], bool]:
-        """Up to a set of results; False once told to stop."""
+    def _gather(self) -> list[Result]:
+        """Up to a set of results; none when there were none for a second."""
+        if not self._results:
+            self._some.wait(1.0)
+        self._some.clear()
+        if len(self._results) < SET_SIZE and not self._stopping:
+            self._many.wait(GATHER_SECONDS)
+        self._many.clear()
         results: list[Result] = []
-        until = time.monotonic() + 1.0
-        while len(results) < SET_SIZE:
-            try:
-                one = self._queue.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
-                break
-            if one is None:
-                return results, False
-            if not results:
-                until = time.monotonic() + GATHER_SECONDS
-            results.append(one)
-        return results, True
+        while self._results and len(results) < SET_SIZE:
+            results.append(self._results.popleft())
+        return results
 
     def _write(self, results: list[Result]) -> None:
         results, ended = self._settled(results)

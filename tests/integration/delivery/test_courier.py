@@ -14,7 +14,8 @@ import pytest
 
 from tests.servers import free_port
 from tests.smtpd import Rule, SmtpServer
-from worker.delivery.courier import Courier, Job
+from worker.delivery.courier import Courier
+from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal, read_journal
 from worker.delivery.parcels import Claimed, Lease, Result
 from worker.delivery.transports.smtp import smtp_transport

@@ -66,7 +66,7 @@ def test_pipelining_is_one_write_and_without_it_each_command_waits(
         with serve(Rule("mail", reply="421 4.3.2 no", delay=0.05), pipelining=pipelining) as server:
             exchanges, usable = run(send_all(connect(server.url), A))
             assert server.commands[0][2:4] == said
-        assert stages(exchanges) == [(Stage.MAIL, 421)]
+        assert stages(exchanges) == [(Stage.CONNECT, 421)]  # the next hop's word, before it heard of a recipient
         assert not usable
 
 

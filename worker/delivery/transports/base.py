@@ -52,6 +52,14 @@ class HopUnavailable(TemporaryError):
         super().__init__(detail if reply is None else f"{detail}: {reply}")
 
 
+Following = Callable[[], tuple[Envelope, bytes] | None]
+"""Names what will be sent next over the same connection, or nothing."""
+
+
+def nothing_follows() -> None:
+    """For a message that is the last for now."""
+
+
 class Connection(Protocol):
     """One conversation partner, one envelope at a time."""
 
@@ -59,12 +67,22 @@ class Connection(Protocol):
     def usable(self) -> bool:
         """False after 421, a cut, a deadline, a close by the other side, or at the message limit."""
 
-    async def send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> Exchange:
+    @property
+    def offered(self) -> bool:
+        """Whether an envelope was offered ahead: send that one next, or close."""
+
+    async def send(
+        self, envelope: Envelope, message: bytes, before_body: Callable[[], None],
+        following: Following = nothing_follows,
+    ) -> Exchange:  # fmt: skip
         """Hand over one message; never raises for what the server does.
 
         `message` has CRLF line ends and is not dot-stuffed. `before_body` is called right before the first
         byte of the body is written: from then on the outcome may be unknown. What it raises is passed on,
         and closes the connection, as a cancellation does.
+
+        `following` may be asked, once, while the body goes out: what it names can then be offered in the same
+        write. If it is not what comes next (the very same envelope), the connection must be closed.
         """
 
     async def close(self) -> None:

@@ -54,8 +54,8 @@ def rcpt_command(envelope: Envelope) -> bytes:
     return f"RCPT TO:<{envelope.rcpt_to}>\r\n".encode()
 
 
-def body(message: bytes) -> bytes:
-    """The message as it goes over the wire, final dot and all (RFC 5321 §4.5.2).
+def body(message: bytes, behind: bytes = b"") -> bytes:
+    """The message as it goes over the wire, final dot and all (RFC 5321 §4.5.2), and what is written `behind` it.
 
     A dot after a bare LF is doubled too: some servers take that for the end of the message and what follows
     for commands (SMTP smuggling, CVE-2023-51764).
@@ -64,4 +64,4 @@ def body(message: bytes) -> bytes:
     if message.rfind(b"\n.") >= 0 or message.startswith(b"."):
         message = message.replace(b"\n.", b"\n..")
         message = b"." + message if message.startswith(b".") else message
-    return message + (b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n")
+    return b"".join((message, b".\r\n" if message.endswith(b"\r\n") else b"\r\n.\r\n", behind))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from worker.delivery.transports.base import Exchange
+from worker.delivery.transports.base import Exchange, Following, nothing_follows
 from worker.delivery.transports.commands import body, mail_command, rcpt_command, refusal
 from worker.delivery.transports.offers import Offers
 from worker.delivery.transports.reading import RawReply, read_reply
@@ -13,6 +13,8 @@ from worker.delivery.transports.wire import Wire
 from worker.domain.message import Envelope
 from worker.domain.replies import Reply, Stage
 
+_QUICK_SECONDS = 0.25
+"""Behind a slower message nothing is offered ahead: it would wait for it, where other connections may be free."""
 _QUIT_SECONDS = 2.0
 """A goodbye that is not answered by then is not worth waiting for."""
 
@@ -24,44 +26,86 @@ _Command = tuple[Stage, bytes]
 
 
 class SmtpConnection:
-    """MAIL, RCPT and DATA go out in one write where the server takes that (RFC 2920), else one by one."""
+    """MAIL, RCPT and DATA go out in one write where the server takes that (RFC 2920), else one by one.
 
-    def __init__(self, wire: Wire, offers: Offers, *, timeout: float, limit: int) -> None:
+    Where it answers quickly they go out behind the body of the message before (RFC 2920 §3.1 allows a body to begin
+    a group): one round trip a message, one write and one read. Nothing is risked by it: the next body waits for
+    the answer to this one.
+    """
+
+    def __init__(
+        self, wire: Wire, offers: Offers, *, timeout: float, done_timeout: float | None = None, limit: int
+    ) -> None:
+        """`done_timeout`: for the answer to the final dot; the server may have much to do by then."""
         self.offers = offers
         self._wire = wire
         self._timeout = timeout
+        self._done_timeout = done_timeout or timeout
         self._limit = limit
         self._begun = 0
         self._open_transaction = False
+        self._quick = False
+        self._ahead: tuple[Envelope, list[_Command]] | None = None
 
     @property
     def usable(self) -> bool:
-        return self._begun < self._limit and not self._wire.lost and self._wire.silent
+        if self._wire.lost:
+            return False
+        return self._ahead is not None or (self._begun < self._limit and self._wire.silent)
 
-    async def send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> Exchange:
+    @property
+    def offered(self) -> bool:
+        return self._ahead is not None
+
+    async def send(
+        self, envelope: Envelope, message: bytes, before_body: Callable[[], None],
+        following: Following = nothing_follows,
+    ) -> Exchange:  # fmt: skip
         """See `Connection.send`."""
         start = time.monotonic()
-        stage, reply, detail = await self._send(envelope, message, before_body)
-        return Exchange(stage, reply, detail, time.monotonic() - start)
+        stage, reply, detail = await self._send(envelope, message, before_body, following)
+        took = time.monotonic() - start
+        self._quick = took < _QUICK_SECONDS
+        return Exchange(stage, reply, detail, took)
 
-    async def _send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> _Ending:
-        refused = refusal(envelope, message, self.offers)
-        if refused is not None:
-            return *refused, ""
-        if not self.usable:
-            return Stage.CONNECT, None, self._why_unusable()
-        self._begun += 1
+    async def _send(
+        self, envelope: Envelope, message: bytes, before_body: Callable[[], None], following: Following
+    ) -> _Ending:
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            refused = refusal(envelope, message, self.offers)
+            if refused is not None:
+                return *refused, ""
+            if not self.usable:
+                return Stage.CONNECT, None, self._why_unusable()
+            self._begun += 1
+        elif ahead[0] is not envelope:
+            self._wire.cut("given up")
+            return Stage.CONNECT, None, "another envelope was offered"
         try:
-            ending = await self._offer(self._commands(envelope, message))
+            commands = ahead[1] if ahead else self._commands(envelope, message)
+            ending = await self._offer(commands, written=ahead is not None)
             if ending is not None:
                 return ending
             before_body()
-            self._wire.write(body(message))
-            return self._conclude(await self._wire.replies(1, self._timeout))
+            self._wire.write(body(message, self._offer_ahead(following)))
+            return self._conclude(await self._wire.replies(1, self._done_timeout))
         except BaseException:
             # cancelled, or the journal failed: there is nothing on this line that could be gone on with
             self._wire.cut("given up")
             raise
+
+    def _offer_ahead(self, following: Following) -> bytes:
+        """The next envelope's commands, unless it would wait long behind a slow answer or needs no offering."""
+        if not (self._quick and self.offers.pipelining and self._begun < self._limit):
+            return b""
+        parcel = following()
+        if parcel is None or refusal(*parcel, self.offers) is not None:
+            return b""
+        self._begun += 1
+        commands = self._commands(*parcel)
+        self._ahead = parcel[0], commands
+        return b"".join([command for _, command in commands])
 
     def _commands(self, envelope: Envelope, message: bytes) -> list[_Command]:
         commands = [
@@ -74,11 +118,12 @@ class SmtpConnection:
             commands.insert(0, (Stage.CONNECT, b"RSET\r\n"))
         return commands
 
-    async def _offer(self, commands: list[_Command]) -> _Ending | None:
+    async def _offer(self, commands: list[_Command], *, written: bool) -> _Ending | None:
         """None where the server waits for the body; otherwise how it ended, with the line in order or cut."""
         replies: list[RawReply] = []
         if self.offers.pipelining:
-            self._wire.write(b"".join([command for _, command in commands]))
+            if not written:
+                self._wire.write(b"".join([command for _, command in commands]))
             replies = await self._wire.replies(len(commands), self._timeout)
         else:
             for stage, command in commands:
@@ -104,6 +149,10 @@ class SmtpConnection:
             return stage, None, f"unexpected reply to {_AWAITED[stage]}: {reply}"
         if any(_hangs_up(lines) for lines in replies):
             self._wire.cut("given up after 421")
+            if stage is Stage.MAIL and reply.code == 421:
+                # It said so before it heard of a recipient: the next hop's word, not about this message. One that
+                # has taken messages has had enough of them on this connection.
+                return Stage.CONNECT, None if self._begun > 1 else reply, f"{reply}"
         elif data_taken:
             await self._take_back_data(stage)
         else:
@@ -158,6 +207,9 @@ class SmtpConnection:
     async def close(self) -> None:
         """See `Connection.close`."""
         try:
+            if self._ahead is not None:
+                # an open DATA: a goodbye would be taken for the message
+                self._wire.cut("given up")
             if not self._wire.lost:
                 self._wire.write(b"QUIT\r\n")
                 await self._wire.replies(1, min(self._timeout, _QUIT_SECONDS))

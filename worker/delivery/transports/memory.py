@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.delivery.transports.base import Exchange, HopUnavailable
+from worker.delivery.transports.base import Exchange, Following, HopUnavailable, nothing_follows
 from worker.delivery.transports.commands import refusal
 from worker.delivery.transports.offers import Offers
 from worker.domain.message import Envelope
@@ -70,8 +70,15 @@ class InMemoryConnection:
     def usable(self) -> bool:
         return self._left > 0 and not self._lost
 
-    async def send(self, envelope: Envelope, message: bytes, before_body: Callable[[], None]) -> Exchange:
-        """See `Connection.send`."""
+    @property
+    def offered(self) -> bool:
+        return False
+
+    async def send(
+        self, envelope: Envelope, message: bytes, before_body: Callable[[], None],
+        following: Following = nothing_follows,
+    ) -> Exchange:  # fmt: skip
+        """See `Connection.send`; it never looks ahead."""
         refused = refusal(envelope, message, self._transport.offers)
         if refused is not None:
             return Exchange(*refused, "", 0.0)
@@ -85,6 +92,9 @@ class InMemoryConnection:
             self._transport.sent.append((envelope, message))
         if answer.reply is None or answer.reply.code == 421:
             self._lost = "connection closed by the script"
+        if answer.stage is Stage.MAIL and answer.reply is not None and answer.reply.code == 421:
+            fresh = self._left == self._transport.messages_per_connection - 1
+            return Exchange(Stage.CONNECT, answer.reply if fresh else None, str(answer.reply), 0.0)
         return Exchange(answer.stage, answer.reply, "" if answer.reply else self._lost, 0.0)
 
     def _take_body(self, before_body: Callable[[], None]) -> None:
