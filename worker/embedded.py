@@ -61,8 +61,8 @@ def wait_for_redis(url: str, timeout: float) -> None:
                 client.ping()
             except RedisError as error:
                 if time.monotonic() >= until:
-                    shown = url.rpartition("@")[2]
-                    raise RedisUnavailable(f"no Redis answers at {shown} within {timeout:g} s: {error}") from None
+                    shown, why = url.rpartition("@")[2], str(error).rstrip(".")
+                    raise RedisUnavailable(f"no Redis answers at {shown}: {why}") from None
                 time.sleep(_POLL_SECONDS)
             else:
                 return

@@ -7,6 +7,7 @@ import secrets
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -88,7 +89,18 @@ def _check_urls(settings: Settings) -> Settings:
             shown = f"scheme {scheme!r}" if colon else "no scheme"
             allowed = ", ".join(f"{one}://…" for one in schemes)
             raise ConfigurationError(f"{PREFIX}{key}: found {shown}; allowed: {allowed}")
+    _check_redis_port(settings.redis_url)
     return settings
+
+
+def _check_redis_port(url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise ConfigurationError(
+            f"{PREFIX}REDIS_URL: found a port that is no port; allowed: redis://:password@host:6379/0, with `/`, `?`, "
+            "`#` and `@` in the password written %2F, %3F, %23 and %40"
+        ) from None
 
 
 def _check_production(settings: Settings) -> Settings:

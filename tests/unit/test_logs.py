@@ -71,6 +71,59 @@ def test_the_last_call_holds() -> None:
     assert "unheard" not in second.getvalue()
 
 
+_QUIET = [
+    ("celery.beat", logging.INFO, "Scheduler: Sending due task sweep"),
+    ("uvicorn.error", logging.INFO, "Waiting for application startup."),
+    ("uvicorn.access", logging.INFO, '127.0.0.1:1 - "GET /healthz HTTP/1.1" 200'),
+    ("flower.command", logging.INFO, "Registered tasks: \n['celery.accumulate']"),
+    ("flower.inspector", logging.WARNING, "Inspect method conf failed"),
+    ("kombu.mixins", logging.INFO, "Connected to redis"),
+    ("alembic.runtime.migration", logging.INFO, "Context impl SQLiteImpl."),
+]
+_LOUD = [
+    ("celery.beat", logging.INFO, "beat: Starting..."),
+    ("uvicorn.error", logging.INFO, "Uvicorn running on http://127.0.0.1:8025"),
+    ("uvicorn.error", logging.ERROR, "Application startup failed. Exiting."),
+    ("uvicorn.access", logging.INFO, '127.0.0.1:1 - "GET /readyz HTTP/1.1" 503'),
+    ("uvicorn.access", logging.INFO, '127.0.0.1:1 - "GET /healthzz HTTP/1.1" 200'),
+    ("flower.command", logging.ERROR, "Invalid '--auth' option: x"),
+    ("flower.inspector", logging.ERROR, "Worker inspection failed: x"),
+]
+
+
+@pytest.mark.parametrize(("logger", "level", "line"), _QUIET)
+def test_what_tells_nobody_anything_is_only_said_at_debug(logger: str, level: int, line: str) -> None:
+    quiet = _logged("console")
+    logging.getLogger(logger).log(level, line)
+    assert quiet.getvalue() == ""
+    all_of_it = _logged("console", "DEBUG")
+    logging.getLogger(logger).log(level, line)
+    assert line in all_of_it.getvalue()
+
+
+@pytest.mark.parametrize(("logger", "level", "line"), _LOUD)
+def test_the_rest_is_said(logger: str, level: int, line: str) -> None:
+    stream = _logged("console")
+    logging.getLogger(logger).log(level, line)
+    assert line in stream.getvalue()
+
+
+def test_a_complaint_is_said_once_a_minute_on_one_line() -> None:
+    stream, now = io.StringIO(), [100.0]
+    configure_logging("console", "INFO", stream, lambda: now[0])
+    consumer, flower = logging.getLogger("celery.worker.consumer.consumer"), logging.getLogger("flower.events")
+    for seconds in (0, 2, 4, 59):
+        now[0] = 100.0 + seconds
+        consumer.error("consumer: Cannot connect to %s: %s.\n%s\n", "redis://h", "refused", f"Again in {seconds} s")
+        flower.error("Failed to capture events: '%s'", "refused")
+    consumer.error("something else")
+    assert len(stream.getvalue().splitlines()) == 3
+    assert "Cannot connect to redis://h: refused. Again in 0 s [" in stream.getvalue()
+    now[0] = 161.0
+    consumer.error("consumer: Cannot connect to %s: %s.\n%s\n", "redis://h", "refused", "Again in 9 s")
+    assert "Again in 9 s" in stream.getvalue()
+
+
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [

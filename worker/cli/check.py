@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.context import require_migrated
 from worker.cli.context import settings as current_settings
 from worker.cli.context import system as make_system
 from worker.cli.dns import Lookup, check_sender, look_up_txt
@@ -24,6 +25,7 @@ from worker.domain.publication import Publication
 
 if TYPE_CHECKING:
     from worker.bootstrap import System
+    from worker.delivery.transports.base import Connection
 
 
 @click.command("check", short_help="Check configuration, database, Redis, relay and DNS.")
@@ -110,27 +112,49 @@ def _templates(system: System) -> str:
 
 
 def _database(system: System) -> str:
-    from worker.storage.migrate import require_current, state
+    from worker.storage.migrate import state
 
-    require_current(system.database)
+    require_migrated(system.database)
     url = system.database.url.render_as_string(hide_password=True)
     return f"{url}, migration {state(system.database).current}"
 
 
 def _redis(system: System) -> str:
-    from worker.embedded import wait_for_redis
+    from worker.cli.broker import redis_trouble
 
-    wait_for_redis(system.settings.redis, timeout=2)
-    policy = system.redis.config_get("maxmemory-policy").get("maxmemory-policy")
+    trouble = redis_trouble(system.settings, 2)
+    if trouble:
+        raise PressrunError(trouble)
+    policy = _memory_policy(system)
     if policy not in (None, "noeviction"):
         raise PressrunError(f"maxmemory-policy is {policy}: evicted keys break the queues; set it to noeviction")
     return system.settings.redis
 
 
+def _memory_policy(system: System) -> str | None:
+    from redis.exceptions import RedisError
+
+    try:
+        policy: str | None = system.redis.config_get("maxmemory-policy").get("maxmemory-policy")
+    except RedisError:  # providers of Redis as a service often forbid to look
+        return None
+    return policy
+
+
 async def _relay(system: System) -> str:
-    connection = await system.transport.open()
+    connection = await _open_relay(system)
     await connection.close()
     return f"{system.settings.smtp_url} takes mail"
+
+
+async def _open_relay(system: System) -> Connection:
+    from worker.delivery.transports.base import HopUnavailable
+
+    try:
+        return await system.transport.open()
+    except HopUnavailable as error:
+        fix = "correct its login or TLS" if error.configuration else "start that server, or correct the URL"
+        raise PressrunError(f"PRESSRUN_SMTP_URL: {error}; {fix}") from None
 
 
 def _test_mail(system: System, publication: Publication, to: str) -> str:
@@ -144,7 +168,7 @@ async def _send(system: System, publication: Publication, to: str) -> str:
     from worker.domain.replies import Outcome
 
     message = _message(system, publication, to)
-    connection = await system.transport.open()
+    connection = await _open_relay(system)
     try:
         sender = f"postmaster@{publication.sender.return_domain}"
         exchange = await connection.send(Envelope(sender, to), message, lambda: None)

@@ -12,6 +12,7 @@ from worker.settings import Settings, load_settings
 if TYPE_CHECKING:
     from worker.bootstrap import System
     from worker.domain.doorbell import Doorbell
+    from worker.storage.database import Database
 
 
 def settings() -> Settings:
@@ -32,15 +33,20 @@ def system(doorbell: Doorbell | None = None) -> System:
 
 def migrated_system(doorbell: Doorbell | None = None) -> System:
     """The same, once the database is found at this version's migration. Raises `ConfigurationError`."""
+    built = system(doorbell)
+    require_migrated(built.database)
+    return built
+
+
+def require_migrated(database: Database) -> None:
+    """Raise `ConfigurationError`, with the fix, unless the database is there and at this version's migration."""
     from worker.storage.migrate import require_current
 
-    built = system(doorbell)
-    path = built.database.url.database
-    if built.database.is_sqlite and not Path(str(path)).exists():
+    path = database.url.database
+    if database.is_sqlite and not Path(str(path)).exists():
         # looking at it would make it
         raise ConfigurationError(f"there is no database at {path} yet: run `pressrun db upgrade`")
-    require_current(built.database)
-    return built
+    require_current(database)
 
 
 def _celery_doorbell() -> Doorbell:

@@ -22,7 +22,7 @@ from worker.cli.output import counts, say, table, warn, without_secrets
 from worker.cli.ports import only_one, reachable, require_free
 from worker.cli.story import DemoFailed, Story, Verdict
 from worker.cli.supervisor import StartFailed, Supervisor
-from worker.cli.up import Plan, addresses, plan, run_under_signals, running
+from worker.cli.up import Plan, addresses, given_redis_trouble, plan, run_under_signals, running
 from worker.domain.errors import ConfigurationError
 from worker.inbox.queries import MailBox
 from worker.settings import Settings, load_settings
@@ -68,6 +68,9 @@ def _stage(environ: Mapping[str, str]) -> Stage:
     given = load_settings({**environ, "PRESSRUN_CONFIG": _config(environ)})
     if given.environment == "production":
         raise ConfigurationError("PRESSRUN_ENVIRONMENT: found 'production'; the demo makes up readers")
+    trouble = given_redis_trouble(given)
+    if trouble:
+        raise ConfigurationError(f"{trouble}, or unset it: the demo brings one of its own")
     folder = _folder(environ, given)
     token = environ.get("PRESSRUN_DAILY_TOKEN", "").partition(",")[0] or secrets.token_urlsafe(24)
     staged = plan(
@@ -112,6 +115,7 @@ async def _play(stage: Stage, subscribers: int, began: float, *, exit_: bool) ->
                 say(f"Started in {time.monotonic() - began:.1f} s: {', '.join(_parts(stage.plan))}")
                 verdict = await _tell(stage, supervisor, subscribers, began)
                 if exit_:
+                    say(f"Stopping. The mails and the parts' log stay in {stage.settings.var_dir}.")
                     return 1 if verdict.missing else 0
                 await _stay(stage, supervisor)
         except StartFailed as error:
@@ -146,9 +150,6 @@ async def _tell(stage: Stage, supervisor: Supervisor, subscribers: int, began: f
     # by the inbox' clock: that the campaign is finished is found out a moment later
     last = time.monotonic() - (time.time() - seen.last)
     _report(verdict, last - published, last - began)
-    for what, where in addresses(settings, inbox=True):
-        say(f"  {what:18} {where}")
-    say()
     return verdict
 
 
@@ -217,6 +218,9 @@ def _report(verdict: Verdict, took: float, whole: float) -> None:
 
 async def _stay(stage: Stage, supervisor: Supervisor) -> None:
     folder = stage.settings.var_dir
+    for what, where in addresses(stage.settings, inbox=True):
+        say(f"  {what:18} {where}")
+    say()
     say(f"Look around: PRESSRUN_VAR_DIR={folder} pressrun status. What the parts say is in {stage.log}.")
     say("Ctrl-C stops it.\n")
     await supervisor.failed()

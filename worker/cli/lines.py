@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 # A line longer than this is passed on in pieces: a part that never ends its line must not fill our memory.
@@ -35,3 +36,15 @@ class Lines(asyncio.Protocol):
 
     def _pass(self, line: bytes) -> None:
         self._heard(line.decode("utf-8", "replace").rstrip("\r"))
+
+
+# What the embedded server says at every start and stop. Its advice about the host's memory and pages is for a
+# database of many gigabytes that forks; ours holds doorbells, and what it loses the sweep rings again.
+_IDLE = re.compile(
+    r"Memory overcommit must be enabled|Transparent Huge Pages|Received SIGTERM scheduling shutdown|now ready to exit"
+)
+
+
+def worth_a_line(line: str) -> bool:
+    """Whether a part's line tells somebody something."""
+    return bool(line.strip()) and _IDLE.search(line) is None

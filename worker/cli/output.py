@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import click
@@ -42,6 +42,16 @@ def _cell(value: object) -> str:
 def counts(words: Mapping[str, int]) -> str:
     """`sent 980, deferred 20`; nothing for an empty one."""
     return ", ".join(f"{word} {number:,}" for word, number in words.items() if number)
+
+
+def number(n: int, noun: str) -> str:
+    """`1 row`, `2 rows`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def choice(names: Collection[str]) -> str:
+    """What there is instead of what was asked for: `there is only: daily`, `there are: daily, weekly`."""
+    return f"{'there is only' if len(names) == 1 else 'there are'}: {', '.join(names)}"
 
 
 def without_secrets(text: str) -> str:

@@ -8,14 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 
 import click
 
 from worker.cli.context import migrated_system, settings
+from worker.cli.ports import require_password
 from worker.cli.supervisor import SUPERVISOR
-from worker.domain.errors import ConfigurationError
 from worker.options import Settings
 
 _PR_SET_PDEATHSIG = 1
@@ -35,6 +34,7 @@ def _api(settings: Settings) -> Run:
 
     web = create_app(migrated_system(BackgroundDoorbell(CeleryDoorbell(app))))
     configure_logging(settings.log_format, settings.log_level)
+    _end_well_on_sigterm()
     # Forwarded addresses are believed by our own rule, `trusted_proxies`, not by uvicorn's.
     return lambda: uvicorn.run(
         web, host=settings.api_host, port=settings.api_port, log_config=None, proxy_headers=False,
@@ -67,15 +67,13 @@ def _scheduler(settings: Settings) -> Run:
     from worker.app import app
 
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    return lambda: app.start(["beat", f"--loglevel={settings.log_level}", "--pidfile="])
+    return lambda: app.start(["--quiet", "beat", f"--loglevel={settings.log_level}", "--pidfile="])
 
 
 def _flower(settings: Settings) -> Run:
-    if not settings.flower_password and not _is_loopback(settings.flower_host):
-        raise ConfigurationError(
-            f"PRESSRUN_FLOWER_PASSWORD: found nothing; Flower on {settings.flower_host} would show the queues to "
-            "everybody: give a password, or let it listen on 127.0.0.1"
-        )
+    require_password(settings)
+    import structlog
+
     from worker.app import app
     from worker.logs import configure_logging
 
@@ -83,6 +81,7 @@ def _flower(settings: Settings) -> Run:
     if settings.flower_password:
         # by the environment, since a command line is everybody's to read
         os.environ["FLOWER_BASIC_AUTH"] = f"pressrun:{settings.flower_password}"
+    structlog.get_logger(__name__).info("flower", address=f"http://{settings.flower_host}:{settings.flower_port}")
     return lambda: app.start(
         ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}",
          "--max_tasks=5000", "--purge_offline_workers=300", "--enable_events=True"]
@@ -106,6 +105,7 @@ def _inbox(settings: Settings) -> Run:
     from worker.logs import configure_logging
 
     configure_logging(settings.log_format, settings.log_level)
+    _end_well_on_sigterm()
     return lambda: serve(settings.var_dir / "inbox", settings.api_host, settings.inbox_smtp_port, settings.inbox_port)
 
 
@@ -137,11 +137,9 @@ def part(name: str) -> None:
     run()
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+def _end_well_on_sigterm() -> None:
+    """uvicorn stops clean, then sends itself the signal again: by default that is a death by signal, status -15."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
 def _die_with_supervisor() -> None:

@@ -6,11 +6,13 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 from worker.domain.errors import ConfigurationError
+from worker.options import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +26,49 @@ class Listener:
 
 
 def require_free(listeners: Sequence[Listener]) -> None:
-    """Raise `ConfigurationError` naming port and setting where one cannot be listened on."""
-    for one in listeners:
-        try:
-            _bind(one.host, one.port).close()
-        except OSError as error:
-            raise ConfigurationError(
-                f"port {one.port} ({one.part}) cannot be used on {one.host}: {error.strerror}; "
-                f"stop what listens there or set {one.setting} to another port"
-            ) from None
+    """Raise `ConfigurationError` naming port and setting where one cannot be listened on, or two share a port."""
+    # all are held until the last is tried: a port that two settings name is free for each by itself
+    with ExitStack() as held:
+        for number, one in enumerate(listeners):
+            try:
+                held.enter_context(_bind(one.host, one.port))
+            except OSError as error:
+                held.close()
+                raise ConfigurationError(_why_not(one, listeners[:number], error)) from None
+
+
+def _why_not(one: Listener, ours: Sequence[Listener], error: OSError) -> str:
+    rival = next((other for other in ours if other.port == one.port), None)
+    if rival is not None and _is_free(one):
+        return f"{rival.setting} and {one.setting}: found {one.port} for both; give each a port of its own"
+    return (
+        f"port {one.port} ({one.part}) cannot be used on {one.host}: {error.strerror}; "
+        f"stop what listens there or set {one.setting} to another port"
+    )
+
+
+def _is_free(one: Listener) -> bool:
+    try:
+        _bind(one.host, one.port).close()
+    except OSError:
+        return False
+    return True
+
+
+def require_password(settings: Settings) -> None:
+    """Raise `ConfigurationError` where Flower would show the queues to everybody who reaches this host."""
+    if not settings.flower_password and not _is_loopback(settings.flower_host):
+        raise ConfigurationError(
+            f"PRESSRUN_FLOWER_PASSWORD: found nothing; Flower on PRESSRUN_FLOWER_HOST={settings.flower_host} would "
+            "show the queues to everybody: give a password, or let it listen on 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def free_port(host: str) -> int:

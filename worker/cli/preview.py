@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from worker.cli.context import system as make_system
-from worker.cli.output import say, warn
+from worker.cli.output import choice, say, warn
 from worker.cli.samples import KINDS, compile_sample, sample_recipient
 from worker.domain.delivery import Kind
 from worker.domain.doorbell import RecordingDoorbell
@@ -27,7 +27,7 @@ def preview(template: str, slug: str, out: Path | None, *, text: bool, open_: bo
     system = make_system(RecordingDoorbell())
     publication = system.publications.get(slug or next(iter(system.publications)))
     if publication is None:
-        raise NotFound(f"there is no publication {slug!r}; there are {', '.join(system.publications)}")
+        raise NotFound(f"there is no publication {slug!r}; {choice(system.publications)}")
     mail = compile_sample(system, publication, Kind(template))
     recipient = sample_recipient(system, publication)
     content = mail.content(recipient)

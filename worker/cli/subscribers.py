@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import click
 
 from worker.cli.context import migrated_system
-from worker.cli.output import say, warn
+from worker.cli.output import choice, number, say, warn
 from worker.domain.doorbell import RecordingDoorbell
 from worker.domain.errors import NotFound
 from worker.domain.publication import Publication
@@ -45,8 +45,9 @@ def import_(csv: BinaryIO, publication: str, list_slug: str) -> None:
     into = ImportInto(publication, list_slug, Path(csv.name).name)
     done = import_csv(system.database, system.clock, csv, into, _report)
     say(
-        f"{done.rows:,} rows: {done.added:,} new on {list_slug}, {done.unchanged:,} there already, "
-        f"{done.unsubscribed:,} had left and stay away, {done.suppressed:,} suppressed; {done.bad:,} bad rows skipped"
+        f"{number(done.rows, 'row')}: {done.added:,} new on {list_slug}, {done.unchanged:,} there already, "
+        f"{done.unsubscribed:,} had left and stay away, {done.suppressed:,} suppressed; "
+        f"{number(done.bad, 'bad row')} skipped"
     )
 
 
@@ -122,7 +123,7 @@ def _report(bad: BadRow) -> None:
 
 def _require(publications: Mapping[str, Publication], slug: str) -> None:
     if slug not in publications:
-        raise NotFound(f"there is no publication {slug!r}; there are {', '.join(publications)}")
+        raise NotFound(f"there is no publication {slug!r}; {choice(publications)}")
 
 
 COMMANDS = {"import": import_, "suppress": suppress, "unsuppress": unsuppress, "erase": erase}

@@ -9,13 +9,15 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import click
 
+from worker.cli.broker import redis_trouble
 from worker.cli.context import settings as current_settings
+from worker.cli.lines import worth_a_line
 from worker.cli.output import say, without_secrets
-from worker.cli.ports import Listener, free_port, listens, only_one, reachable, require_free
+from worker.cli.ports import Listener, free_port, listens, only_one, reachable, require_free, require_password
 from worker.cli.supervisor import Part, StartFailed, Supervisor
 from worker.delivery.transports.relay import read_relay
 from worker.publications import load_publications
@@ -26,7 +28,8 @@ _COLORS = {
     "redis": "red", "inbox": "blue", "pressrun": "bright_black",
 }  # fmt: skip
 # Workers first, while everything they need still runs; Redis last.
-STOP_ORDER = (("scheduler", "transactional", "bulk"), ("api", "flower", "inbox"), ("redis",))
+WORKERS = ("transactional", "bulk")
+STOP_ORDER = (("scheduler", *WORKERS), ("api", "flower", "inbox"), ("redis",))
 _PORTS = (("api", "api_host", "api_port"), ("flower", "flower_host", "flower_port"))
 _INBOX_PORTS = (("inbox", "api_host", "inbox_port"), ("inbox", "api_host", "inbox_smtp_port"))
 # A worker finishes what it has within `shutdown_seconds`; leaving the pool and the broker takes a moment more.
@@ -48,6 +51,7 @@ class Plan:
 def plan(environ: Mapping[str, str], *, inbox: bool = False) -> Plan:
     """Read everything that can be wrong before anything is started. Raises `ConfigurationError`."""
     environ, settings = _with_ports(environ, _PORTS + (_INBOX_PORTS if inbox else ()))
+    require_password(settings)
     load_publications(settings.config_dir, environ)
     read_relay(
         settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
@@ -102,6 +106,10 @@ def _worker(name: str, patience: float, *, told: bool) -> Part:
     return Part(name, probe=_at_once, stop_seconds=patience)
 
 
+def _not_awaited(part: Part) -> Part:
+    return replace(part, ready_word="", probe=_at_once) if part.name in WORKERS else part
+
+
 def _at_once() -> bool:
     return True
 
@@ -111,14 +119,7 @@ def _inbox_listens(settings: Settings) -> bool:
 
 
 def _redis_answers(settings: Settings) -> bool:
-    from worker.domain.errors import TemporaryError
-    from worker.embedded import wait_for_redis
-
-    try:
-        wait_for_redis(settings.redis, 5)
-    except TemporaryError:
-        return False
-    return True
+    return not redis_trouble(settings, 5)
 
 
 def _is_up(url: str) -> bool:
@@ -131,15 +132,20 @@ def _is_up(url: str) -> bool:
 
 
 @asynccontextmanager
-async def running(plan: Plan, say_line: Callable[[str, str], None]) -> AsyncIterator[Supervisor]:
-    """Everything of the plan, started and ready; stopped in order on leaving."""
+async def running(
+    plan: Plan, say_line: Callable[[str, str], None], *, broker: bool = True
+) -> AsyncIterator[Supervisor]:
+    """Everything of the plan, started and ready; stopped in order on leaving.
+
+    Without `broker`, a Redis that answers, the workers are not waited for: they are ready when it is there.
+    """
     supervisor = Supervisor(plan.environ, say_line)
     try:
         migrating = asyncio.create_task(supervisor.run_once("database", ("db", "upgrade")))
         await supervisor.start(plan.first)
         if await migrating:
             raise StartFailed("database", "could not be migrated; its last lines say why")
-        await supervisor.start(plan.then)
+        await supervisor.start(plan.then if broker else [_not_awaited(part) for part in plan.then])
         yield supervisor
     finally:
         await _stop(supervisor)
@@ -151,6 +157,11 @@ async def _stop(supervisor: Supervisor) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, supervisor.kill)
     await supervisor.stop(STOP_ORDER)
+
+
+def given_redis_trouble(settings: Settings) -> str:
+    """What is wrong with the Redis that a setting names, looked at once; empty for one of our own."""
+    return redis_trouble(settings, 0) if settings.redis_url else ""
 
 
 def run_under_signals(main: Awaitable[int], *, interrupted: int) -> int:
@@ -170,8 +181,9 @@ def run_under_signals(main: Awaitable[int], *, interrupted: int) -> int:
 
 
 def prefixed(part: str, line: str) -> None:
-    """Print a part's line behind its name."""
-    say(f"{click.style(f'{part:13}', fg=_COLORS.get(part))} {without_secrets(line)}")
+    """Print a part's line behind its name, if it tells somebody something."""
+    if worth_a_line(line):
+        say(f"{click.style(f'{part:13}', fg=_COLORS.get(part))} {without_secrets(line)}")
 
 
 def addresses(settings: Settings, *, inbox: bool = False) -> list[tuple[str, str]]:
@@ -203,7 +215,10 @@ def up() -> int:
 
 
 async def _up(planned: Plan) -> int:
-    async with running(planned, prefixed) as supervisor:
+    trouble = await asyncio.to_thread(given_redis_trouble, planned.settings)
+    if trouble:
+        prefixed("pressrun", f"{trouble}. Still trying: events are accepted meanwhile, mail goes out once it answers")
+    async with running(planned, prefixed, broker=not trouble) as supervisor:
         say()
         for what, where in addresses(planned.settings):
             say(f"  {what:18} {where}")

@@ -22,8 +22,11 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d
 
 def _one_line(value: str) -> str:
     # it goes into a header: a line end there would begin a header of somebody else's making
-    if _LINE_END.search(value):
-        raise ValueError("must be one line; take the line end (CR, LF) out")
+    found = _LINE_END.search(value)
+    if found:
+        # most editors do not show the others, so they are named as they can be searched for
+        name = "CR, LF" if found[0] in "\r\n" else f"U+{ord(found[0]):04X}"
+        raise ValueError(f"must be one line; take the line end ({name}) out")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from worker.domain.errors import FieldProblem, InvalidInput
+from worker.domain.errors import InvalidInput
 from worker.domain.events import Event
 from worker.intake.cloudevents import event_of
 from worker.intake.jsontext import BODY, parse_json
@@ -56,7 +56,7 @@ def _is_whole(line: bytes) -> bool:
 
 def _event(raw: bytes, max_bytes: int) -> Event | InvalidInput:
     if len(raw.strip()) > max_bytes:
-        return InvalidInput([FieldProblem(BODY, f"is larger than {max_bytes} bytes, the setting max_event_bytes")])
+        return InvalidInput.of(BODY, f"is larger than {max_bytes} bytes, the limit here (PRESSRUN_MAX_EVENT_BYTES)")
     try:
         return event_of(parse_json(raw))
     except InvalidInput as error:

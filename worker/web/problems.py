@@ -120,8 +120,24 @@ async def _temporary(request: Request, error: Exception) -> Response:
 async def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     # the first part of a place says where the parameter stands: `query`, `path`
-    errors = [FieldProblem(".".join(str(part) for part in one["loc"][1:]), one["msg"]) for one in error.errors()]
+    errors = [FieldProblem(".".join(str(part) for part in one["loc"][1:]), _expected(one)) for one in error.errors()]
     return problem(422, "; ".join(map(str, errors)), errors)
+
+
+# What a parameter of a path or a query can be wrong in, by pydantic's name for it.
+_EXPECTED = {
+    "missing": "is missing",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "is too large a number",
+    "greater_than_equal": "must be {ge} or more",
+    "less_than_equal": "must be {le} or less",
+    "enum": "must be one of {expected}",
+}
+
+
+def _expected(wrong: Mapping[str, Any]) -> str:
+    words = _EXPECTED.get(wrong["type"])
+    return str(wrong["msg"]) if words is None else words.format(**wrong.get("ctx", {}))
 
 
 async def _http(request: Request, error: Exception) -> Response:

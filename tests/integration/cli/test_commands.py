@@ -82,9 +82,9 @@ def test_readers_from_a_csv(environ: dict[str, str]) -> None:
     csv = "email,name,vip\nana@example.com,Ana,1\nnot an address,X,\nbo@example.com,Bo,\n"
     first = run(environ, *_IMPORT, text=csv)
     assert first.returncode == 0, first.stderr
-    assert "line 3: " in first.stderr
-    assert "2 new on posts" in first.stdout
-    assert "1 bad rows skipped" in first.stdout
+    assert first.stderr == "line 3: email: is not an email address: An email address must have an @-sign, skipped\n"
+    assert first.stdout.startswith("2 rows: 2 new on posts")
+    assert first.stdout.endswith("; 1 bad row skipped\n")
     assert "0 new on posts, 2 there already" in run(environ, *_IMPORT, text=csv).stdout
 
 
@@ -101,8 +101,9 @@ def test_a_csv_in_latin_1_is_one_clear_line(environ: dict[str, str], tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("import", "-", "--publication", "x", "--list", "posts"), "there is no publication 'x'; there are daily"),
+        (("import", "-", "--publication", "x", "--list", "posts"), "there is no publication 'x'; there is only: daily"),
         (("import", "-", "--publication", "daily", "--list", "x"), "daily has no list 'x'; it has posts"),
+        (("preview", "--publication", "x"), "there is no publication 'x'; there is only: daily"),
         (("pause", "7"), "there is no campaign 7"),
         (("deliveries", "--campaign", "7"), "there is no campaign 7"),
         (("delivery", "7"), "there is no delivery 7"),
@@ -173,6 +174,28 @@ def test_check_names_what_is_missing_and_goes_on(monkeypatch: pytest.MonkeyPatch
     bad = {"PRESSRUN_API_PROT", "redis", "relay", "DKIM blog.example", "DMARC blog.example", "mail of daily"}
     assert {what for what, one in found.items() if one.ok} == good
     assert {what for what, one in found.items() if not one.ok} == bad
+    assert found["relay"].words == found["mail of daily"].words
+    assert found["relay"].words.startswith("PRESSRUN_SMTP_URL: no connection to 127.0.0.1:1: ")
+    assert found["relay"].words.endswith("; start that server, or correct the URL")
+    assert "`pressrun up` starts the embedded one, or set PRESSRUN_REDIS_URL" in found["redis"].words
+
+
+@pytest.mark.usefixtures("here")
+def test_check_names_the_redis_that_a_setting_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRESSRUN_REDIS_URL", "redis://:hunter2@127.0.0.1:1/0")
+    (found,) = [one for one in findings(None, _dns) if one.what == "redis"]
+    assert not found.ok
+    assert found.words.startswith("PRESSRUN_REDIS_URL: no Redis answers at 127.0.0.1:1/0: ")
+    assert found.words.endswith("Connection refused; start that server, or correct the URL")
+
+
+@pytest.mark.usefixtures("here")
+def test_check_makes_no_database(environ: dict[str, str]) -> None:
+    ledger = Path(environ["PRESSRUN_VAR_DIR"]) / "pressrun.db"
+    ledger.unlink()
+    (found,) = [one for one in findings(None, _dns) if one.what == "database"]
+    assert (found.ok, found.words) == (False, f"there is no database at {ledger} yet: run `pressrun db upgrade`")
+    assert not ledger.exists()
 
 
 @pytest.mark.usefixtures("here")

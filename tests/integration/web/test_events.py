@@ -338,7 +338,9 @@ def test_large_events_within_the_limit_are_taken(http: httpx.Client, size: int) 
 
 @pytest.mark.parametrize("environ", [{"PRESSRUN_MAX_EVENT_BYTES": "65536"}])
 def test_the_limit_is_a_setting(http: httpx.Client) -> None:
-    assert post(http, with_post(html="x" * 65_536)).status_code == 413
+    answer = post(http, with_post(html="x" * 65_536))
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "body: is larger than 65536 bytes, the limit here (PRESSRUN_MAX_EVENT_BYTES)"
 
 
 # -- the rest of the face

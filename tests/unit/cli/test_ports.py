@@ -23,6 +23,17 @@ def test_a_busy_port_is_named_with_its_setting() -> None:
     assert "set PRESSRUN_API_PORT to another port" in str(caught.value)
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_one_port_for_two_parts_names_both_settings(host: str) -> None:
+    port = free_port("127.0.0.1")
+    api = Listener("api", "PRESSRUN_API_PORT", "127.0.0.1", port)
+    with pytest.raises(ConfigurationError) as caught:
+        require_free([api, Listener("flower", "PRESSRUN_FLOWER_PORT", host, port)])
+    words = f"PRESSRUN_API_PORT and PRESSRUN_FLOWER_PORT: found {port} for both; give each a port of its own"
+    assert str(caught.value) == words
+    assert not listens("127.0.0.1", port)
+
+
 def test_a_free_port_is_free() -> None:
     port = free_port("127.0.0.1")
     require_free([Listener("api", "PRESSRUN_API_PORT", "127.0.0.1", port)])

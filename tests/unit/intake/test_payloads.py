@@ -88,6 +88,15 @@ def test_a_wrong_post_is_refused_by_name(change: dict[str, object], field: str) 
 
 
 @pytest.mark.parametrize(
+    ("title", "name"), [("A\r\nB", "CR, LF"), ("A\nB", "CR, LF"), ("A\u2028B", "U+2028"), ("A\x85B", "U+0085")]
+)
+def test_a_line_end_is_named_as_it_can_be_searched_for(title: str, name: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        read_payload(PostPublished, post(title=title))
+    assert str(caught.value) == f"data.post.title: must be one line; take the line end ({name}) out"
+
+
+@pytest.mark.parametrize(
     ("data", "field"),
     [
         ({"subscriber": {"email": "a@b.example"}}, "data.publication"),

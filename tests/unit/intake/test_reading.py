@@ -61,4 +61,4 @@ def test_a_laid_out_event_that_is_too_large_says_the_limit() -> None:
     raw = json.dumps(EVENT | {"data": {"x": "y" * 1000}}, indent=1).encode()
     ((_, found),) = read_events(io.BytesIO(raw), "f", 500)
     assert isinstance(found, InvalidInput)
-    assert "500 bytes" in str(found)
+    assert str(found) == "body: is larger than 500 bytes, the limit here (PRESSRUN_MAX_EVENT_BYTES)"

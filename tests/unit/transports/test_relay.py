@@ -56,6 +56,7 @@ def test_a_url_is_read(url: str, host: str, port: int, tls: Tls, login: Login | 
         ("smtp://relay.example?tls=", "tls=''"),
         ("smtp://relay.example?tls=tls&tls=none", "'tls', 'tls'"),
         ("smtp://relay.example?ssl=1", "'ssl'"),
+        ("smtp://relay.example?tsl=none", "['tsl']; allowed: one parameter: tls=none, tls=starttls or tls=tls"),
         ("smtps://relay.example?tls=none", "smtps:// with tls=none"),
         ("smtp://user@relay.example?tls=tls", "half a login"),
         ("smtp://:hunter2@relay.example?tls=tls", "half a login"),
@@ -90,9 +91,11 @@ def test_certificates_are_checked_unless_told_otherwise() -> None:
 def test_a_ca_file_that_is_none_names_its_key(tmp_path: Path) -> None:
     broken = tmp_path / "ca.pem"
     broken.write_text("no certificate")
-    for name in (str(broken), str(tmp_path / "absent.pem")):
-        with pytest.raises(ConfigurationError, match=r"^PRESSRUN_SMTP_CA_FILE: found "):
-            read("smtps://relay.example", ca_file=name)
+    for name in (str(broken), str(tmp_path / "absent.pem"), str(tmp_path)):
+        # without TLS nothing would read it until the day TLS comes
+        for url in ("smtps://relay.example", "smtp://relay.example"):
+            with pytest.raises(ConfigurationError, match=r"^PRESSRUN_SMTP_CA_FILE: found "):
+                read(url, ca_file=name)
 
 
 @pytest.mark.parametrize("helo", ["a b", "a\r\nMAIL FROM:<>", "-a", "ü.example", "a" * 300])

@@ -57,8 +57,10 @@ def read_relay(url: str, *, helo: str, connect_timeout: float, verify: bool, ca_
     host = parts.hostname or ""
     if login and tls is Tls.NONE and "tls=" not in parts.query and not _is_loopback(host):
         raise _bad("a login without TLS", "add ?tls=starttls; or ?tls=none, to send the password in clear")
-    context = None if tls is Tls.NONE else _context(verify, ca_file)
-    return Relay(host, _PORTS[tls] if port is None else port, tls, login, _helo(helo), connect_timeout, context)
+    # made without TLS, too: a file that cannot be read is a typing error, and would be found on the day TLS comes
+    context = _context(verify, ca_file)
+    return Relay(host, _PORTS[tls] if port is None else port, tls, login, _helo(helo), connect_timeout,
+                 None if tls is Tls.NONE else context)  # fmt: skip
 
 
 def _bad(found: str, allowed: str = _FORM) -> ConfigurationError:
@@ -86,7 +88,7 @@ def _tls(parts: SplitResult) -> Tls:
     given = parse_qsl(parts.query, keep_blank_values=True)
     unknown = [name for name, _ in given if name != "tls"]
     if unknown or len(given) > 1:
-        raise _bad(f"the parameters {[name for name, _ in given]}", "one parameter, tls")
+        raise _bad(f"the parameters {[name for name, _ in given]}", "one parameter: tls=none, tls=starttls or tls=tls")
     value = given[0][1] if given else default
     if value not in set(Tls):
         raise _bad(f"tls={value!r}", "tls=none, tls=starttls or tls=tls")
