@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     unknown = set(given.parts) - set(USUAL + NAMED)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(USUAL + NAMED)}")
+    # told to stop, it leaves nothing running
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = report.Options(given.readers, given.quick, tuple(given.database or ("sqlite", "postgresql")))
     words = sys.argv[1:] if arguments is None else arguments
     command = " ".join(["python -m benchmarks", *words])

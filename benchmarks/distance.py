@@ -1,7 +1,8 @@
 """A server 20 ms and 50 ms away: how much of what two round trips a message allow is reached.
 
-A message costs two round trips at least: MAIL, RCPT and DATA with their answers, then the body with its own
-(RFC 2920 §3.1 lets the first three go together; a body may not go before the 354).
+By itself a message costs two round trips: MAIL, RCPT and DATA with their answers, which may go together, then the
+body with its own. Since the next message's MAIL may stand behind a body (RFC 2920 §3.1), a connection that is kept
+can come down to one, which is twice what two allow.
 """
 
 from __future__ import annotations

@@ -148,7 +148,8 @@ class System:
         settings = self.settings
         return smtp_transport(
             settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
-            timeout=settings.smtp_timeout_seconds, messages_per_connection=settings.smtp_messages_per_connection,
+            timeout=settings.smtp_timeout_seconds, done_timeout=settings.smtp_done_timeout_seconds,
+            messages_per_connection=settings.smtp_messages_per_connection,
             verify=settings.smtp_verify, ca_file=settings.smtp_ca_file,
         )  # fmt: skip
 

@@ -88,7 +88,12 @@ class Settings(BaseModel):
     smtp_connect_timeout_seconds: Seconds = Field(
         15, description="Deadline for the socket and each reply before MAIL FROM."
     )
-    smtp_timeout_seconds: Seconds = Field(60, description="Deadline for each later reply.")
+    smtp_timeout_seconds: Seconds = Field(60, description="Deadline for each later reply, but for the last one.")
+    smtp_done_timeout_seconds: Seconds = Field(
+        120,
+        description="Deadline for the reply to the message itself. What comes later counts as unknown and is sent "
+        "again: 600 (RFC 5321 §4.5.3.2.6) for a relay that scans slowly.",
+    )
     smtp_helo: str = Field("", description="Name given in EHLO. Empty: this host's name.")
     smtp_verify: bool = Field(True, description="Whether TLS certificates are checked.")
     smtp_ca_file: str = Field("", description="Extra certificate authorities (PEM file).")

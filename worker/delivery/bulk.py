@@ -65,20 +65,24 @@ class Bulk:
     def turn(self, campaign_id: int) -> Turned:
         """Send for this campaign until its turn is over or nothing of it may go now."""
         until = self._clock.ticks() + TURN_SECONDS
-        handed_over, wait = 0, 0.0
+        handed_over, wait, more = 0, 0.0, True
         lanes: list[_Lane] = []
         while self._clock.ticks() < until:
             if not lanes:
                 lanes, planning = self._probe(campaign_id)
                 if not lanes and not planning:
+                    more = False
                     break
             handed, wait = self._step(campaign_id, lanes) if lanes else (0, PLANNING_POLL_SECONDS)
             handed_over += handed
             if wait > LONGEST_WAIT_SECONDS:
+                more = False
                 break
             if wait > 0:
                 self._press.wait(wait)
-        self._press.drain(DRAIN_SECONDS)
+        # Where there is more to send, the next turn begins behind the conversations of this one.
+        if not more or self._press.must_drain:
+            self._press.drain(DRAIN_SECONDS)
         return Turned(handed_over, wait if wait > LONGEST_WAIT_SECONDS else 0.0)
 
     def _probe(self, campaign_id: int) -> tuple[list[_Lane], bool]:

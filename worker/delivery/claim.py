@@ -66,7 +66,7 @@ class Claimer:
     def _claim(self, choose: Callable[[Connection], Sequence[Queued]]) -> Claim | None:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
-        with self._database.write() as connection:
+        with self._database.write(journalled=True) as connection:
             rows = _suspect_alone(choose(connection))
             if not rows:
                 return None

@@ -27,6 +27,8 @@ from worker.domain.replies import Reply, Stage
 
 # Below this a journal is not worth a truncation.
 _TRUNCATE_BYTES = 65_536
+# About 40,000 mails: read in half a second by whoever takes over.
+_LARGE_BYTES = 6_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,11 @@ class Journal:
         if self._waiting:
             self._write(self._waiting)
             self._waiting = b""
+
+    @property
+    def large(self) -> bool:
+        """Worth a pause of the sending, after which it can start afresh."""
+        return os.fstat(self._fd).st_size > _LARGE_BYTES
 
     def truncate(self) -> None:
         """Everything in it is recorded: only to be called while no conversation is open."""

@@ -8,8 +8,9 @@ from worker.domain.clock import Clock
 
 # Claimed rows must start within `claim.START_WITHIN_SECONDS`; half a second leaves room for a slow moment.
 AHEAD_SECONDS = 0.5
-# The memory of the measured rate.
+# The memory of the measured rate, and what is looked at in one go.
 _HALF_LIFE_SECONDS = 1.0
+_WINDOW_SECONDS = 0.1
 
 # A claim costs about as much as twenty rows in it: less than this part of the target is left to gather.
 _WORTH = 3
@@ -32,9 +33,11 @@ class Pace:
         with self._changed:
             self._count += results
             elapsed = self._clock.ticks() - self._since
-            if elapsed >= 0.1:
+            if elapsed >= _WINDOW_SECONDS:
+                seen = self._count / elapsed
                 keep = 0.5 ** (elapsed / _HALF_LIFE_SECONDS)
-                self._rate = keep * self._rate + (1 - keep) * self._count / elapsed
+                # up at once: a start from nothing would take seconds. Down slowly: a pause is not the hop's pace.
+                self._rate = max(seen, keep * self._rate + (1 - keep) * seen)
                 self._since, self._count = self._clock.ticks(), 0
             self._changed.notify_all()
 

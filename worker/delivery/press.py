@@ -115,6 +115,11 @@ class Press:
         if faults:
             self._unmakeable(faults)
 
+    @property
+    def must_drain(self) -> bool:
+        """Whether the journal has grown so large that it should start afresh soon."""
+        return self._journal.large
+
     def drain(self, seconds: float) -> None:
         """Wait until all is recorded, `seconds` at most; then the journal starts afresh."""
         if self._recorder.wait_idle(seconds):

@@ -151,7 +151,7 @@ class Recorder:
         """Waits for a database that is away; raises for anything else."""
         while True:
             try:
-                with self._database.write() as connection:
+                with self._database.write(journalled=True) as connection:
                     written = record(connection, self._policy, results)
                     if done:
                         queries.close_leases(connection, done)

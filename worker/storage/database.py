@@ -55,10 +55,16 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One transaction: committed on leaving, rolled back on an exception. Raises `DatabaseUnavailable`."""
+    def write(self, *, journalled: bool = False) -> Iterator[Connection]:
+        """One transaction: committed on leaving, rolled back on an exception. Raises `DatabaseUnavailable`.
+
+        `journalled`: what it says can be told again by the journal, so that it need not outlive the host. SQLite
+        then does not wait for the disk (some ms, with the lock held); every process may still be killed. A
+        PostgreSQL waits all the same: it is a process that may be killed, too.
+        """
         with _translated(self.url.render_as_string()), self._turn(), self.engine.connect() as connection:
             if self.is_sqlite:
+                _wait_for_disk(connection, wait=not journalled)
                 connection.execution_options(pressrun_write=True)
             with connection.begin():
                 yield connection
@@ -112,6 +118,13 @@ def _prepare_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET idle_in_transaction_session_timeout = '{_STOPPED_SECONDS}s'")
     connection.commit()
+
+
+def _wait_for_disk(connection: Connection, *, wait: bool) -> None:
+    """For this transaction; it cannot be changed within one."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA synchronous=FULL" if wait else "PRAGMA synchronous=NORMAL")
 
 
 def _begin_deferred(connection: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -167,3 +168,11 @@ def test_421_to_mail_is_the_next_hops_word(
     assert last.judgement.outcome is Outcome.UNREACHABLE
     assert (last.reply is None) is said_before
     assert "too much for today" in last.detail
+
+
+def test_the_answer_to_the_message_has_a_deadline_of_its_own(serve: Serve, connect: Connect, run: Run[Any]) -> None:
+    """A relay may scan for long before it answers; cutting it short would send the reader a double."""
+    with serve(Rule("dot", delay=0.6)) as server:
+        patient = replace(connect(server.url, timeout=0.3), done_timeout=5.0)
+        exchanges, _, _ = run(carry(patient, envelopes("a@e.example")))
+    assert exchanges[0].judgement.outcome is Outcome.ACCEPTED

@@ -17,13 +17,14 @@ from worker.delivery.transports.wire import Wire
 class SmtpTransport:
     """A relay, ready to be connected to.
 
-    `timeout` is in seconds and holds for each reply after the login; for the answer to the message it counts
-    from the body's first byte, so a server that stops reading is noticed too.
+    `timeout` is in seconds and holds for each reply after the login, `done_timeout` (by default the same) for the
+    answer to the message; it counts from the body's first byte, so a server that stops reading is noticed too.
     """
 
     relay: Relay
     timeout: float
     messages_per_connection: int
+    done_timeout: float | None = None
     name: str = "smtp"
 
     async def open(self) -> SmtpConnection:
@@ -34,7 +35,9 @@ class SmtpTransport:
         except BaseException:
             wire.cut("given up")
             raise
-        return SmtpConnection(wire, offers, timeout=self.timeout, limit=self.messages_per_connection)
+        return SmtpConnection(
+            wire, offers, timeout=self.timeout, done_timeout=self.done_timeout, limit=self.messages_per_connection
+        )
 
     async def _connect(self) -> Wire:
         loop = asyncio.get_running_loop()
@@ -64,10 +67,11 @@ def smtp_transport(
     messages_per_connection: int,
     verify: bool,
     ca_file: str,
+    done_timeout: float | None = None,
 ) -> SmtpTransport:
     """From `PRESSRUN_SMTP_URL` and its neighbours; `helo` empty is this host's name, `ca_file` empty is none.
 
     Raises `ConfigurationError` naming the key, what was found (never the password) and what is allowed.
     """
     relay = read_relay(url, helo=helo, connect_timeout=connect_timeout, verify=verify, ca_file=ca_file)
-    return SmtpTransport(relay, timeout, messages_per_connection)
+    return SmtpTransport(relay, timeout, messages_per_connection, done_timeout)
