@@ -108,7 +108,7 @@ class Recorder:
 
     def _gather(self) -> list[Result]:
         """Up to a set of results; none when there were none for a second."""
-        if not self._results:
+        if not self._results and not self._stopping:
             self._some.wait(1.0)
         self._some.clear()
         if len(self._results) < SET_SIZE and not self._stopping:

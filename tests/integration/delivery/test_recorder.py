@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
@@ -148,3 +150,32 @@ def test_stopping_does_not_wait_for_a_database_that_stays_away(database: Databas
     assert not one.wait_idle(0.3)
     assert not one.stop(0.5)
     lock.rmdir()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_an_idle_recorder_stops_at_once(database: Database) -> None:
+    """However the stop meets its waiting: a second of it would leave the journal behind."""
+    for pause in (0.0, 0.001, 0.01, 0.05, 0.12):
+        one = Recorder(database, policy(), SystemClock(), LEASE, lambda _written: None)
+        time.sleep(pause)
+        assert one.stop(0.5)
+
+
+def test_results_from_several_threads_are_all_recorded(database: Database, recorder: Make) -> None:
+    seeded = seed_campaign(database, SystemClock().now(), 600)
+    found = Claimer(database, SystemClock(), "here:1.journal", LEASE).campaign(seeded.campaign_id, "", 600)
+    assert found is not None
+    one = recorder(policy())
+    one.expect(found.lease)
+
+    def hand_in(part: Sequence[Claimed]) -> None:
+        for claimed in part:
+            one.take(result(claimed, ACCEPTED))
+
+    threads = [threading.Thread(target=hand_in, args=(found.claimed[part::4],)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    assert one.wait_idle(20)
+    assert statuses(database) == {"sent": 600}
+    assert leases(database) == []
+    assert_counters_agree(database)
