@@ -23,14 +23,16 @@ def beside(setup: Setup, spread: Sequence[str], *refusing: str, then: Then | Non
     `spread`: the domains of the readers in turn. `refusing`: options of the sink while both are there; `then` is
     called when the north is done, before the sink is asked.
     """
-    readers = setup.readers * len(spread) // spread.count(NORTH)
-    alone = replace(setup, domains=(NORTH,))
-    first, _ = _run(alone, setup.readers)
-    both, south = _run(replace(setup, readers=readers, domains=tuple(spread)), setup.readers, *refusing, then=then)
-    second, _ = _run(alone, setup.readers)
+    # whole rounds, so that the north has as many readers beside the south as alone
+    rounds = -(-setup.readers // spread.count(NORTH))
+    north, readers = rounds * spread.count(NORTH), rounds * len(spread)
+    alone = replace(setup, readers=north, domains=(NORTH,))
+    first, _ = _run(alone, north)
+    both, south = _run(replace(setup, readers=readers, domains=tuple(spread)), north, *refusing, then=then)
+    second, _ = _run(alone, north)
     return {
         "alone": [first, second], "beside": both, "part": round(both / mean([first, second]), 3),
-        "south_readers": readers - setup.readers, "south": south,
+        "south_readers": readers - north, "south": south,
     }  # fmt: skip
 
 
