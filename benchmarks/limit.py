@@ -34,7 +34,8 @@ def run(options: Options) -> Result:
          f"{data['granted']['fullest']:,}"),
         *((f"{_LIMIT:,.0f}/s, {name}, at the receiver", f"{data[name]['average']:,.0f}/s",
            f"{data[name]['fullest']:,}") for name in options.databases),
-        (f"slow destination, {_SLOW:.0f}/s", f"{lanes['south']['per_second']}/s", lanes["south"]["busiest_second"]),
+        (f"slow destination, {_SLOW:.0f}/s, while the other runs", f"{lanes['south']['while_busy']}/s",
+         lanes["south"]["busiest_second"]),
         (f"the other beside it: {lanes['part']} of its speed alone", f"{lanes['beside']:,.0f}/s", "–"),
     ]  # fmt: skip
     notes = [f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}."]

@@ -38,7 +38,7 @@ def run(options: Options) -> Result:
     rows = [(step, *(f"{one['steps_us'].get(step, 0):.1f}" for one in found.values())) for step in steps]
     rows.append(("**all**", *(f"{sum(one['steps_us'].values()):.1f}" for one in found.values())))
     header = ("CPU µs a mail, bulk workers", *found)
-    return Result(header, rows, found, [f"{one['samples']:,} samples on {name}." for name, one in found.items()])
+    return Result(header, rows, found, [_most_often(name, one) for name, one in found.items()])
 
 
 def step_of(stack: Stack) -> str:
@@ -61,6 +61,11 @@ def in_steps(found: Sequence[Stack], us: float) -> dict[str, float]:
     """`us` shared out by samples, the largest part first."""
     counted = Counter(step_of(stack) for stack in found)
     return {step: round(us * n / len(found), 1) for step, n in counted.most_common()}
+
+
+def _most_often(name: str, one: dict[str, Any]) -> str:
+    functions = ", ".join(f"`{place}` {n * 100 // one['samples']}%" for place, n in one["innermost"][:8])
+    return f"{one['samples']:,} samples on {name}; most often in {functions}."
 
 
 def _measure(setup: Setup) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def with_block(page: str, part: str, text: str) -> str:
     begin, end = f"<!-- bench:{part} -->\n", f"<!-- /bench:{part} -->\n"
     head, found, rest = page.partition(begin)
     if not found:
-        return f"{page.rstrip()}\n\n## Run: {part}\n\n{begin}{text}{end}"
+        return f"{page.rstrip()}\n\n### {part}\n\n{begin}{text}{end}"
     _, closed, tail = rest.partition(end)
     if not closed:
         raise ValueError(f"{PAGE.name}: {begin.strip()} has no {end.strip()}")

@@ -23,8 +23,8 @@ def test_a_table_is_markdown_and_bars_stay_in_their_cell() -> None:
 
 def test_a_new_block_comes_at_the_end_and_the_next_one_takes_its_place() -> None:
     first = report.with_block("# Page\n\nWords.\n", "limit", "old\n")
-    assert first == "# Page\n\nWords.\n\n## Run: limit\n\n<!-- bench:limit -->\nold\n<!-- /bench:limit -->\n"
-    written = first.replace("## Run: limit", "## The limit\n\nBefore.") + "\nBehind.\n"
+    assert first == "# Page\n\nWords.\n\n### limit\n\n<!-- bench:limit -->\nold\n<!-- /bench:limit -->\n"
+    written = first.replace("### limit", "## The limit\n\nBefore.") + "\nBehind.\n"
     assert report.with_block(written, "limit", "new\n") == written.replace("old", "new")
 
 
