@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import signal
 import time
 from collections import deque
 
@@ -60,7 +61,8 @@ def most_in_a_window(grants: list[tuple[int, int]], window: int) -> int:
 
 def measure(url: str, limit: Limit, seconds: float, processes: int) -> dict[str, float]:
     """Tokens a second and the fullest window; calls a second and µs each; the waits of urgent ones in ms."""
-    with multiprocessing.Pool(processes + 1) as pool:
+    # ended by SIGTERM as ever: our own answer to it, which they inherit, would leave the pool's locks held
+    with multiprocessing.Pool(processes + 1, signal.signal, (signal.SIGTERM, signal.SIG_DFL)) as pool:
         pending = [pool.apply_async(bulk, (url, limit, seconds)) for _ in range(processes)]
         pending.append(pool.apply_async(urgent, (url, limit, seconds)))
         reports = [one.get() for one in pending]
