@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 MIN_SECRET = 32
 OutcomePolicy = Literal["retry", "hold"]
 Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0)]
+# 100 years: more than anybody waits, and less than a date can hold
+Seconds = Annotated[float, Field(gt=0, le=3_155_760_000)]
+Hours = Annotated[float, Field(gt=0, le=876_600)]
 
 
 class Settings(BaseModel):
@@ -106,12 +108,12 @@ class Settings(BaseModel):
     transactional_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="Part of every limit that is kept for transactional mail."
     )
-    lease_seconds: Annotated[float, Field(ge=5)] = Field(
+    lease_seconds: Annotated[float, Field(ge=5, le=86_400)] = Field(
         30, description="How long a claim holds without being renewed."
     )
     retry_base_seconds: Seconds = Field(60, description="First backoff; it doubles with each attempt.")
     retry_cap_seconds: Seconds = Field(14_400, description="Longest backoff.")
-    retry_hours: Seconds = Field(72, description="Time from the first attempt after which a delivery expires.")
+    retry_hours: Hours = Field(72, description="Time from the first attempt after which a delivery expires.")
     unknown_bulk: OutcomePolicy = Field(
         "retry", description="After a cut behind the final dot, bulk mail: send again, or hold."
     )
@@ -121,10 +123,10 @@ class Settings(BaseModel):
     campaigns_per_hour: Annotated[int, Field(ge=1)] = Field(
         10, description="Campaigns of one publication in an hour before more are held."
     )
-    post_max_age_hours: Annotated[float, Field(gt=0)] | None = Field(
+    post_max_age_hours: Hours | None = Field(
         None, description="Posts older than this are held. Unset: off."
     )
-    confirm_hours: Seconds = Field(72, description="How long a confirmation link works.")
+    confirm_hours: Hours = Field(72, description="How long a confirmation link works.")
     confirmation_interval_seconds: Seconds = Field(
         600, description="Least time between two confirmations to one address."
     )

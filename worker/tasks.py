@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from celery.signals import (
 )
 
 from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, TRANSACTIONAL, CeleryDoorbell, app
+from worker.domain.errors import ConfigurationError
 from worker.logs import configure_logging
 from worker.settings import load_settings
 
@@ -67,8 +69,21 @@ def _introduce(sender: str, instance: Any, **_: Any) -> None:
 
 @worker_init.connect
 def _load(**_: Any) -> None:
-    """Imported once before the fork, so that the children share it."""
+    """Imported once before the fork, so that the children share it. A database of another version stops the start."""
     import worker.station  # noqa: F401
+    from worker.storage.database import Database, DatabaseUnavailable
+    from worker.storage.migrate import require_current
+
+    database = Database(load_settings(os.environ).database)
+    try:
+        require_current(database)
+    except DatabaseUnavailable as error:
+        # it may come later; what a task needs of it waits
+        log.warning("database_away", error=str(error))
+    except ConfigurationError as error:
+        sys.exit(f"pressrun: {error}")
+    finally:
+        database.close()
 
 
 @worker_process_init.connect

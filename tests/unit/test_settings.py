@@ -44,6 +44,8 @@ def test_an_empty_variable_is_unset(tmp_path: Path) -> None:
         ({"PRESSRUN_API_PORT": "70000"}, "PRESSRUN_API_PORT: found '70000'; allowed: less than or equal to 65535"),
         ({"PRESSRUN_LOG_LEVEL": "LOUD"}, "PRESSRUN_LOG_LEVEL: found 'LOUD'; allowed: 'DEBUG', 'INFO'"),
         ({"PRESSRUN_LIMIT_PER_SECOND": "0"}, "PRESSRUN_LIMIT_PER_SECOND: found '0'; allowed: greater than 0"),
+        ({"PRESSRUN_CONFIRM_HOURS": "1e999"}, "PRESSRUN_CONFIRM_HOURS: found '1e999'"),
+        ({"PRESSRUN_SMTP_TIMEOUT_SECONDS": "inf"}, "PRESSRUN_SMTP_TIMEOUT_SECONDS: found 'inf'"),
         ({"PRESSRUN_DATABASE_URL": "mysql://x"}, "PRESSRUN_DATABASE_URL: found scheme 'mysql'; allowed: sqlite://"),
         ({"PRESSRUN_SMTP_URL": "relay:25"}, "PRESSRUN_SMTP_URL: found no scheme; allowed: smtp://"),
         ({"PRESSRUN_SECRET_KEY": "short"}, "PRESSRUN_SECRET_KEY: found 5 characters; allowed: 32 or more"),

@@ -109,20 +109,20 @@ def add_subscription(
 
 def activate(connection: Connection, subscription_ids: Sequence[int], now: datetime) -> None:
     """Pending ones become active."""
-    connection.execute(
-        update(_S).where(_S.id.in_(subscription_ids)).values(status=SubscriptionStatus.ACTIVE, confirmed_at=now)
-    )
+    values = {"status": SubscriptionStatus.ACTIVE, "confirmed_at": now, "unsubscribed_at": None}
+    connection.execute(update(_S).where(_S.id.in_(subscription_ids)).values(values))
 
 
 def come_back(
     connection: Connection, subscription_id: int, status: SubscriptionStatus, now: datetime
 ) -> None:
-    """An unsubscribed one begins anew: confirmation links of its earlier life are dead."""
-    values: dict[str, Any] = {
-        "status": status, "generation": _S.generation + 1, "created_at": now, "unsubscribed_at": None
-    }  # fmt: skip
+    """An unsubscribed one begins anew: confirmation links of its earlier life are dead.
+
+    Only a confirmation makes forget that the reader had left: anybody can type an address into a form.
+    """
+    values: dict[str, Any] = {"status": status, "generation": _S.generation + 1, "created_at": now}
     if status == SubscriptionStatus.ACTIVE:
-        values["confirmed_at"] = now
+        values |= {"confirmed_at": now, "unsubscribed_at": None}
     connection.execute(update(_S).where(_S.id == subscription_id).values(values))
 
 

@@ -20,7 +20,6 @@ from worker.storage.types import UtcDateTime
 
 _ACTIVE = SubscriptionStatus.ACTIVE.value
 _PENDING = SubscriptionStatus.PENDING.value
-_UNSUBSCRIBED = SubscriptionStatus.UNSUBSCRIBED.value
 
 
 def upsert_subscribers(
@@ -74,7 +73,7 @@ def activate(
             SELECT :publication, :list_slug, {subscriber}, '{_ACTIVE}', 0, :now, :now FROM {_rows(connection)}
             WHERE true
             ON CONFLICT (subscriber_id, list_slug) DO UPDATE SET status = '{_ACTIVE}', confirmed_at = :now
-            WHERE subscriptions.status = '{_PENDING}'
+            WHERE subscriptions.status = '{_PENDING}' AND subscriptions.unsubscribed_at IS NULL
             RETURNING subscriber_id, id
         """),
         {"publication": publication, "list_slug": list_slug, "rows": _json([(one,) for one in ids]), "now": now},
@@ -123,7 +122,7 @@ def count_unsubscribed(connection: Connection, list_slug: str, ids: Sequence[int
         _statement(f"""
             SELECT count(*) FROM {_rows(connection)}
             CROSS JOIN subscriptions t WHERE t.subscriber_id = {subscriber} AND t.list_slug = :list_slug
-            AND t.status = '{_UNSUBSCRIBED}'
+            AND t.status <> '{_ACTIVE}' AND t.unsubscribed_at IS NOT NULL
         """, now=False),
         {"list_slug": list_slug, "rows": _json([(one,) for one in ids])},
     ).scalar_one()  # fmt: skip

@@ -126,10 +126,11 @@ def _tie(
     if found is None:
         return queries.add_subscription(connection, publication, subscriber_id, list_slug, wanted, now), wanted
     status = _Status(found.status)
+    left_at = found.unsubscribed_at if status != _Status.ACTIVE else None
+    # an old consent, told again (a synchronisation, say), does not bring back who has left since
+    if signup.confirmed and left_at is not None and signup.consent.at <= left_at:
+        return found.id, status
     if status == _Status.UNSUBSCRIBED:
-        # an old consent, told again (a synchronisation, say), does not bring back who has left since
-        if signup.confirmed and found.unsubscribed_at is not None and signup.consent.at <= found.unsubscribed_at:
-            return found.id, status
         queries.come_back(connection, found.id, wanted, now)
         return found.id, wanted
     if status == _Status.PENDING and signup.confirmed:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.context import migrated_system
+from worker.cli.numbers import ID
 from worker.cli.output import say
 
 if TYPE_CHECKING:
     from worker.campaigns.control import Control
 
-_CAMPAIGN = click.argument("campaign", type=click.IntRange(min=1), required=False)
+_CAMPAIGN = click.argument("campaign", type=ID, required=False)
 _ALL = click.option("--all", "all_", is_flag=True, help="All campaigns that it can be done to.")
 
 
@@ -42,7 +43,7 @@ def cancel(campaign: int | None, *, all_: bool) -> None:
 
 
 @click.command("retry", short_help="Give a campaign's failed deliveries another life.")
-@click.argument("campaign", type=click.IntRange(min=1))
+@click.argument("campaign", type=ID)
 @click.option(
     "--status", "statuses", multiple=True, default=("failed",), show_default=True,
     help="Which ones; may be given again: failed, bounced, expired, unknown, suppressed, cancelled.",

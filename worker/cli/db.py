@@ -31,9 +31,13 @@ def upgrade() -> None:
 
 @db.command("downgrade")
 @click.argument("revision")
-def downgrade(revision: str) -> None:
+@click.option("--yes", is_flag=True, help="Do it: what later migrations added is lost, with `base` everything.")
+def downgrade(revision: str, *, yes: bool) -> None:
     """Take the database back to REVISION (`base`: empty). Data of later migrations is lost."""
     from worker.storage import migrate
+
+    if not yes:
+        raise click.UsageError(f"going back to {revision} loses data; add --yes to do it")
 
     with _database() as database:
         migrate.downgrade(database, revision)
@@ -56,7 +60,7 @@ def _database() -> Iterator[Database]:
     """The database of the settings; its folder is made when it is missing."""
     found = settings()
     if not found.database_url:
-        found.var_dir.mkdir(parents=True, exist_ok=True)
+        found.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     database = Database(found.database)
     try:
         yield database

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from worker.cli.context import migrated_system
+from worker.cli.numbers import ID, LAST_ID
 from worker.cli.output import say, say_json, table
 from worker.domain.delivery import DeliveryStatus
 
@@ -15,10 +16,10 @@ _STATUSES = click.Choice([status.value for status in DeliveryStatus])
 
 
 @click.command("deliveries", short_help="List deliveries.")
-@click.option("--campaign", required=True, type=click.IntRange(min=1), help="Of which campaign.")
+@click.option("--campaign", required=True, type=ID, help="Of which campaign.")
 @click.option("--status", type=_STATUSES, help="Only those with this status.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="So many at most.")
-@click.option("--after", default=0, type=click.IntRange(min=0), help="Only ids above this one: the next page.")
+@click.option("--after", default=0, type=click.IntRange(0, LAST_ID), help="Only ids above this one: the next page.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list.")
 def deliveries(campaign: int, status: str | None, limit: int, after: int, *, as_json: bool) -> None:
     """List the deliveries of a campaign, by id."""
@@ -44,7 +45,7 @@ def deliveries(campaign: int, status: str | None, limit: int, after: int, *, as_
 
 
 @click.command("delivery", short_help="Show one delivery's whole life.")
-@click.argument("delivery_id", metavar="DELIVERY", type=click.IntRange(min=1))
+@click.argument("delivery_id", metavar="DELIVERY", type=ID)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def delivery(delivery_id: int, *, as_json: bool) -> None:
     """Show the whole life of DELIVERY: what it is, where it went, every attempt with its reply."""

@@ -66,7 +66,7 @@ def _worker(settings: Settings, name: str, queues: str, processes: int) -> Run:
 def _scheduler(settings: Settings) -> Run:
     from worker.app import app
 
-    settings.var_dir.mkdir(parents=True, exist_ok=True)
+    settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     return lambda: app.start(["--quiet", "beat", f"--loglevel={settings.log_level}", "--pidfile="])
 
 

@@ -111,7 +111,7 @@ def only_one(var_dir: Path) -> Iterator[None]:
     """Hold the folder for this `pressrun up`; a killed holder gives it back. Raises `ConfigurationError`."""
     path = var_dir / "up.lock"
     try:
-        var_dir.mkdir(parents=True, exist_ok=True)
+        var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise ConfigurationError(

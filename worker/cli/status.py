@@ -10,6 +10,7 @@ import click
 
 from worker.campaigns import glance_queries
 from worker.cli.context import settings as current_settings
+from worker.cli.numbers import ID
 from worker.cli.output import counts, say, say_json, table
 from worker.settings import Settings
 from worker.storage.glance import looking
@@ -18,7 +19,7 @@ _WATCH_SECONDS = 1.0
 
 
 @click.command("status", short_help="Show campaigns, queues and limits.")
-@click.argument("campaign", type=click.IntRange(min=1), required=False)
+@click.argument("campaign", type=ID, required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Campaigns to show.")
 @click.option("--watch", is_flag=True, help="Show again every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")

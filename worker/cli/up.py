@@ -27,8 +27,8 @@ _COLORS = {
     "api": "cyan", "transactional": "green", "bulk": "magenta", "scheduler": "yellow", "flower": "bright_magenta",
     "redis": "red", "inbox": "blue", "pressrun": "bright_black",
 }  # fmt: skip
-# Workers first, while everything they need still runs; Redis last.
 WORKERS = ("transactional", "bulk")
+# Workers first, while everything they need still runs; Redis last.
 STOP_ORDER = (("scheduler", *WORKERS), ("api", "flower", "inbox"), ("redis",))
 _PORTS = (("api", "api_host", "api_port"), ("flower", "flower_host", "flower_port"))
 _INBOX_PORTS = (("inbox", "api_host", "inbox_port"), ("inbox", "api_host", "inbox_smtp_port"))

@@ -6,8 +6,10 @@ journal is on another host, when it has expired. Promise 3: nothing stays `sendi
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,6 +28,7 @@ from worker.storage.database import Database
 
 # One transaction's worth of rows; see `recorder.SET_SIZE`.
 _SET_SIZE = 250
+_YOUNG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,22 @@ class Recovery:
                 trouble = error
         if trouble is not None:
             raise trouble
+        self._bury_idle()
         return total
+
+    def _bury_idle(self) -> None:
+        """Journals of processes that died with nothing in hand: replies may name addresses, and nobody reads them."""
+        owners = {owner.partition(":")[2] for owner in self._leases()}
+        for path in self._folder.glob("*.journal"):
+            # a young one may be open and not locked yet
+            with suppress(FileNotFoundError):
+                if path.name in owners or time.time() - path.stat().st_mtime < _YOUNG_SECONDS:
+                    continue
+                dead = Deceased.seize(path)
+                if dead is not None:
+                    # again, now that it can claim no more
+                    held = {owner.partition(":")[2] for owner in self._leases()}
+                    dead.release(bury=path.name not in held)
 
     def _leases(self) -> dict[str, list[_Held]]:
         with self._database.read() as connection:

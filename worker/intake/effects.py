@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from worker.audience.addresses import parse_address
@@ -26,6 +26,10 @@ from worker.intake.payloads import (
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
+
+
+# A publisher's clock may be ahead of ours by so much.
+_CLOCKS_DIFFER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,9 @@ def _subscriber_created(data: Mapping[str, object]) -> Act:
         )
 
     def act(scene: Scene) -> Effect:
+        if consent.at is not None and consent.at > scene.now + _CLOCKS_DIFFER:
+            # it would outweigh every leaving until then
+            raise InvalidInput.of("data.consent.at", "is in the future; give the time at which the reader consented")
         lists = _lists_of(scene.publication, payload.lists)
         result = sign_up(
             scene.connection, scene.sign_ups, scene.publication,

@@ -86,6 +86,17 @@ def test_the_same_reader_twice_is_one(desk: Desk) -> None:
     assert len(desk.consents()) == 2
 
 
+def test_who_left_stays_away_though_a_stranger_signed_them_up(desk: Desk) -> None:
+    desk.sign_up("left@example.com")
+    with desk.database.write() as connection:
+        leave.leave(connection, KEYS, desk.token(Purpose.UNSUBSCRIBE), "", desk.now, one_click=True)
+    desk.clock.advance(hours=1)
+    desk.sign_up("left@example.com")
+    result = run(desk, "email\nleft@example.com\n")
+    assert result == ImportResult(rows=1, unsubscribed=1)
+    assert desk.status(email="left@example.com") == ("pending", 1)
+
+
 def test_who_left_stays_away_and_who_waits_is_let_in(desk: Desk) -> None:
     desk.sign_up("left@example.com")
     with desk.database.write() as connection:

@@ -180,11 +180,29 @@ def _leave(desk: Desk) -> None:
 def test_who_left_and_signs_up_again_begins_anew(desk: Desk) -> None:
     desk.sign_up()
     _leave(desk)
+    left_at = desk.now
     desk.clock.advance(days=1)
     desk.sign_up()
     assert desk.status() == ("pending", 1)
     (subscription,) = desk.rows(SubscriptionRow)
-    assert (subscription.created_at, subscription.unsubscribed_at) == (desk.now, None)
+    assert (subscription.created_at, subscription.unsubscribed_at) == (desk.now, left_at), "until it is confirmed"
+
+
+def test_a_strangers_sign_up_does_not_make_forget_that_the_reader_left(desk: Desk) -> None:
+    """Anybody can type an address into the form; the consent from before the leaving is still no consent."""
+    old = Consent(desk.now, "203.0.113.9", "paper")
+    desk.sign_up(confirmed=True, consent=old)
+    desk.sign_up()
+    desk.clock.advance(hours=1)
+    _leave(desk)
+    desk.clock.advance(hours=1)
+    desk.sign_up()
+    desk.sign_up(confirmed=True, consent=old)
+    assert desk.status() == ("pending", 1)
+    desk.sign_up(confirmed=True, consent=Consent(desk.now, "203.0.113.9", "paper"))
+    assert desk.status() == ("active", 1)
+    (subscription,) = desk.rows(SubscriptionRow)
+    assert subscription.unsubscribed_at is None
 
 
 def test_an_old_consent_told_again_does_not_bring_back_who_left(desk: Desk) -> None:

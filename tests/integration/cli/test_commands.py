@@ -155,10 +155,31 @@ def test_a_database_of_another_version_is_refused_with_the_fix(environ: dict[str
     assert "newer" in newer.stderr
     assert newer.stderr.count("\n") == 1
     assert run(environ, "db", "state").returncode == 1
+    worker = run(environ, "part", "bulk")
+    assert worker.returncode == 1
+    assert "newer" in worker.stderr
     ledger.unlink()
     missing = run(environ, "emit", "-", text="{}")
     assert "run `pressrun db upgrade`" in missing.stderr
     assert not ledger.exists()
+
+
+def test_going_back_asks_for_a_yes(environ: dict[str, str]) -> None:
+    refused = run(environ, "db", "downgrade", "base")
+    assert refused.returncode != 0
+    assert "--yes" in refused.stderr
+    assert run(environ, "db", "state").returncode == 0
+    assert "base" in run(environ, "db", "downgrade", "base", "--yes").stdout
+
+
+@pytest.mark.parametrize(
+    "command", [("pause",), ("status",), ("delivery",), ("deliveries", "--status", "sent", "--campaign")]
+)
+def test_a_number_too_large_for_any_id_is_named(environ: dict[str, str], command: tuple[str, ...]) -> None:
+    done = run(environ, *command, "99999999999999999999")
+    assert done.returncode == 2
+    assert "99999999999999999999" in done.stderr
+    assert "fault of Pressrun" not in done.stderr
 
 
 def _dns(name: str) -> list[str] | None:

@@ -93,6 +93,21 @@ def test_another_hosts_lease_waits_for_its_end(database: Database, clock: FakeCl
     assert statuses(database) == {"queued": 1}
 
 
+def test_a_journal_of_one_who_died_with_nothing_in_hand_goes(
+    database: Database, clock: FakeClock, tmp_path: Path
+) -> None:
+    """Not one that lives, nor one so young that its owner may not have locked it yet."""
+    alive = Journal(tmp_path)
+    dead, young = tmp_path / "1-dead.journal", tmp_path / "2-young.journal"
+    for path in (dead, young):
+        path.write_bytes(b'["B",1,1]\n')
+    for path in (dead, alive.path):
+        os.utime(path, (1, 1))
+    assert recovery(database, clock, tmp_path).run() == 0
+    assert {path.name for path in tmp_path.glob("*.journal")} == {alive.path.name, young.name}
+    alive.close()
+
+
 def test_a_journal_that_is_gone_means_a_dead_owner(database: Database, clock: FakeClock, tmp_path: Path) -> None:
     seeded = seed_campaign(database, clock.now(), 1)
     take(database, clock, seeded, f"{host_id(tmp_path)}:gone.journal")

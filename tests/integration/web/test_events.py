@@ -271,6 +271,7 @@ REFUSED: list[tuple[object, str]] = [
     (with_data(SIGN_UP, lists=["posts", "nothing"]), "data.lists.1"),
     (with_data(SIGN_UP, confirmed="yes"), "data.confirmed"),
     (with_data(SIGN_UP, confirmed=True, consent=None), "data.consent"),
+    (with_data(SIGN_UP, confirmed=True, consent={"at": "2999-01-01T00:00:00Z", "form": "x"}), "data.consent.at"),
 ]
 
 

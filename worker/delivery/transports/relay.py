@@ -57,8 +57,8 @@ def read_relay(url: str, *, helo: str, connect_timeout: float, verify: bool, ca_
     host = parts.hostname or ""
     if login and tls is Tls.NONE and "tls=" not in parts.query and not _is_loopback(host):
         raise _bad("a login without TLS", "add ?tls=starttls; or ?tls=none, to send the password in clear")
-    # made without TLS, too: a file that cannot be read is a typing error, and would be found on the day TLS comes
-    context = _context(verify, ca_file)
+    # for a file without TLS, too: one that cannot be read is a mistake that would show on the day TLS comes
+    context = _context(verify, ca_file) if ca_file or tls is not Tls.NONE else None
     return Relay(host, _PORTS[tls] if port is None else port, tls, login, _helo(helo), connect_timeout,
                  None if tls is Tls.NONE else context)  # fmt: skip
 
