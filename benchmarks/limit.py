@@ -38,7 +38,11 @@ def run(options: Options) -> Result:
          lanes["south"]["busiest_second"]),
         (f"the other beside it: {lanes['part']} of its speed alone", f"{lanes['beside']:,.0f}/s", "–"),
     ]  # fmt: skip
-    notes = [f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}."]
+    alone = " and ".join(f"{one:,.0f}" for one in lanes["alone"])
+    notes = [
+        f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}, where the other "
+        f"alone made {alone}/s, before and after."
+    ]
     return Result(("limit", "average", "fullest second"), rows, data, notes)
 
 
