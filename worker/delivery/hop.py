@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 
+import structlog
+
 from worker.delivery.transports.base import Connection, HopUnavailable
 from worker.domain.clock import Clock
+
+log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -84,3 +88,4 @@ class Hop:
             self._failures += 1
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10))
             self._closed_until = now + pause
+            log.warning("next_hop_refuses", why=why, again_in_s=pause, see="PRESSRUN_SMTP_URL, `pressrun check`")

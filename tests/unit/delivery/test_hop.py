@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker.delivery.hop import FIRST_PAUSE_SECONDS, FULL_SECONDS, LONGEST_PAUSE_SECONDS, Hop
 from worker.delivery.transports.base import Connection, HopUnavailable
@@ -81,3 +82,13 @@ def test_a_refusal_while_others_are_open_is_a_full_hop_not_a_closed_one() -> Non
     assert opened(hop)
     clock.advance(seconds=FULL_SECONDS + 1)
     assert hop.may_open()
+
+
+def test_the_operator_is_told_what_refuses_and_where_to_look() -> None:
+    hop = Hop(FakeClock())
+    with capture_logs() as lines:
+        opened(hop, _down())
+        # several connections refused in the same moment are one failure, and one line
+        opened(hop, _down())
+    assert [(one["log_level"], one["why"]) for one in lines] == [("warning", "nobody there")]
+    assert "PRESSRUN_SMTP_URL" in lines[0]["see"]
