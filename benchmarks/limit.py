@@ -40,8 +40,8 @@ def run(options: Options) -> Result:
     ]  # fmt: skip
     alone = " and ".join(f"{one:,.0f}" for one in lanes["alone"])
     notes = [
-        f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}, where the other "
-        f"alone made {alone}/s, before and after."
+        f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}, where the "
+        f"other alone made {alone}/s, before and after."
     ]
     return Result(("limit", "average", "fullest second"), rows, data, notes)
 
