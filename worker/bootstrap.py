@@ -35,7 +35,7 @@ from worker.domain.tokens import KeyRing
 from worker.intake.receive import Intake
 from worker.metrics import Meters
 from worker.publications import load_publications
-from worker.rendering import MailCompiler, post_context
+from worker.rendering import MailCompiler, clean_url, post_context
 from worker.resources import templates_dir
 from worker.settings import Settings
 from worker.storage.database import Database
@@ -138,7 +138,7 @@ class System:
 
     @cached_property
     def composer(self) -> Composer:
-        links = Links(self.settings.base_url, self.keys)
+        links = Links(clean_url(self.settings.base_url), self.keys)
         return Composer(
             self.database, self.compiler, self.publications, links, self.identity_key, self.settings.confirm_hours
         )

@@ -164,10 +164,10 @@ def _test_mail(system: System, publication: Publication, to: str) -> str:
 
 
 async def _send(system: System, publication: Publication, to: str) -> str:
-    from worker.domain.message import Envelope
+    from worker.domain.message import Envelope, Message
     from worker.domain.replies import Outcome
 
-    message = _message(system, publication, to)
+    message = Message(_message(system, publication, to))
     connection = await _open_relay(system)
     try:
         sender = f"postmaster@{publication.sender.return_domain}"

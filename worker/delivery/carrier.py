@@ -15,7 +15,7 @@ from worker.delivery.parcels import Claimed, Result
 from worker.delivery.transports.base import Connection, Exchange, HopUnavailable, Transport
 from worker.domain.clock import Clock
 from worker.domain.errors import PressrunError
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Stage
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ class _Ready:
 
     job: Job
     envelope: Envelope
-    message: bytes
+    message: Message
 
 
 class Carrier:
@@ -120,7 +120,7 @@ class Carrier:
             return None
         return _Ready(job, envelope, message)
 
-    def _following(self) -> tuple[Envelope, bytes] | None:
+    def _following(self) -> tuple[Envelope, Message] | None:
         """What goes next over this connection, for the connection to offer ahead."""
         while self._ahead is None and (job := self._jobs.take()) is not None:
             if self._too_late(job):

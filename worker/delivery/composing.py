@@ -12,10 +12,10 @@ from worker.delivery.parcels import Claimed
 from worker.domain.delivery import Kind
 from worker.domain.errors import NotFound, PermanentError
 from worker.domain.identity import message_id, return_path
-from worker.domain.message import Envelope, MessageIdentity, Recipient
+from worker.domain.message import Envelope, Message, MessageIdentity, Recipient
 from worker.domain.publication import Publication
 from worker.domain.tokens import Claim, KeyRing, Purpose
-from worker.rendering import CompiledMail, MailCompiler, confirmation_context, post_context
+from worker.rendering import CompiledMail, MailCompiler, clean_text, confirmation_context, post_context
 from worker.storage.database import Database
 
 # A compiled mail is about 100 KB with its variants; a process serves few campaigns in any minute.
@@ -24,26 +24,23 @@ CACHED_MAILS = 64
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Makes a reader's links; nothing is looked up for them."""
+    """Makes a reader's links; nothing is looked up for them. `base_url` is ASCII, without a slash at its end."""
 
     base_url: str
     keys: KeyRing
 
-    def _url(self, path: str, purpose: Purpose, claimed: Claimed) -> str:
-        issued = int(claimed.created_at.timestamp())
-        claim = Claim(purpose, claimed.subscription_id or 0, claimed.generation, issued)
-        return f"{self.base_url}/{path}/{self.keys.sign(claim)}"
-
     def recipient(self, claimed: Claimed) -> Recipient:
-        """The reader as templates see them. A test mail to somebody without a subscription has dead links."""
+        """The reader as templates see them, clean. A test mail to somebody without a subscription has dead links."""
+        who = claimed.subscription_id or 0, claimed.generation, int(claimed.created_at.timestamp())
+        sign, base = self.keys.sign, self.base_url
         confirms = claimed.kind is Kind.CONFIRMATION
         return Recipient(
-            email=claimed.address,
-            name=claimed.name,
-            locale=claimed.locale,
-            unsubscribe_url=self._url("unsubscribe", Purpose.UNSUBSCRIBE, claimed),
-            manage_url=self._url("manage", Purpose.MANAGE, claimed),
-            confirm_url=self._url("confirm", Purpose.CONFIRM, claimed) if confirms else "",
+            clean_text(claimed.address),
+            clean_text(claimed.name),
+            clean_text(claimed.locale),
+            f"{base}/unsubscribe/{sign(Claim(Purpose.UNSUBSCRIBE, *who))}",
+            f"{base}/manage/{sign(Claim(Purpose.MANAGE, *who))}",
+            f"{base}/confirm/{sign(Claim(Purpose.CONFIRM, *who))}" if confirms else "",
         )
 
 
@@ -56,11 +53,11 @@ class CompiledParcel:
     links: Links
     identity_key: bytes
 
-    def compose(self, claimed: Claimed) -> tuple[Envelope, bytes]:
+    def compose(self, claimed: Claimed) -> tuple[Envelope, Message]:
         sender = self.publication.sender
         identity = MessageIdentity(message_id(self.identity_key, claimed.id, sender.domain), claimed.created_at)
         mail_from = return_path(self.identity_key, claimed.id, sender.return_domain)
-        message = self.mail.personalise(self.links.recipient(claimed), identity)
+        message = Message(self.mail.fill(self.links.recipient(claimed), identity), dotless=True)
         return Envelope(mail_from, claimed.address), message
 
 

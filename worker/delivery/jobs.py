@@ -10,13 +10,13 @@ from typing import Protocol
 
 from worker.delivery.parcels import Claimed, Lease
 from worker.domain.clock import Clock
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 
 
 class Mail(Protocol):
     """What turns a claimed delivery into bytes."""
 
-    def compose(self, claimed: Claimed) -> tuple[Envelope, bytes]:
+    def compose(self, claimed: Claimed) -> tuple[Envelope, Message]:
         """Raises `PressrunError` for a mail that cannot be made."""
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from json.encoder import encode_basestring_ascii as _quoted
 from pathlib import Path
 
 from worker.delivery.parcels import Claimed
@@ -98,10 +99,11 @@ class Journal:
 
 
 def _outcome_line(claimed: Claimed, at: datetime, exchange: Exchange) -> bytes:
+    """JSON put together by hand: the encoder takes as long for one line as the write does for ten."""
     reply = exchange.reply
-    said = (None, "", "") if reply is None else (reply.code, reply.enhanced, reply.text)
-    rest = json.dumps([*said, exchange.detail, exchange.duration])[1:]
-    return f'["R",{claimed.id},{claimed.lease_id},"{at.isoformat()}","{exchange.stage}",{rest}\n'.encode()
+    said = 'null,"",""' if reply is None else f'{reply.code},"{reply.enhanced}",{_quoted(reply.text)}'
+    head = f'["R",{claimed.id},{claimed.lease_id},"{at.isoformat()}","{exchange.stage}"'
+    return f"{head},{said},{_quoted(exchange.detail)},{exchange.duration!r}]\n".encode()
 
 
 def host_id(folder: Path) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+
+# What is made for every mail is a tuple: a frozen dataclass sets each field by a call, and takes three times as long.
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """What a template may say about one reader. Values are plain text; links are absolute ASCII URLs."""
 
     email: str
@@ -22,8 +24,7 @@ class Recipient:
         return self.name.split()[0] if self.name.split() else ""
 
 
-@dataclass(frozen=True, slots=True)
-class MessageIdentity:
+class MessageIdentity(NamedTuple):
     """What makes a message the same message when it is sent again (RFC 5322 §3.6.1, §3.6.4)."""
 
     message_id: str
@@ -41,9 +42,16 @@ class Content:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """RFC 5321 §2.3.1: where a message goes and where its bounces return. One recipient each."""
 
     mail_from: str
     rcpt_to: str
+
+
+class Message(NamedTuple):
+    """RFC 5322 bytes with CRLF line ends, as DATA gets them but for the dots that SMTP doubles."""
+
+    data: bytes
+    dotless: bool = False
+    """Known to have no line that starts with a dot, so that nobody need look: a look takes as long as making it."""

@@ -1,5 +1,6 @@
 """Mails: compiled once for all readers, personalised for each one."""
 
+from worker.rendering.cleaning import clean_text, clean_url
 from worker.rendering.compiler import CompiledMail, MailCompiler, render_alone
 from worker.rendering.context import confirmation_context, post_context
 from worker.rendering.errors import ContentTooLarge, Unaddressable
@@ -10,6 +11,8 @@ __all__ = [
     "ContentTooLarge",
     "MailCompiler",
     "Unaddressable",
+    "clean_text",
+    "clean_url",
     "confirmation_context",
     "needs_smtputf8",
     "post_context",

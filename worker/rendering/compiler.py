@@ -44,7 +44,7 @@ class Variant:
     body: Body
 
     def message(self, recipient: Recipient, identity: MessageIdentity) -> bytes:
-        return self.head.fill(recipient, identity) + self.body.fill(recipient)
+        return b"".join((self.head.fill(recipient, identity), *self.body.fill(recipient)))
 
 
 @dataclass(slots=True)
@@ -74,8 +74,11 @@ class CompiledMail:
         Raises `TemplateFault` where this reader takes a way through the template that does not work, or
         where there are more than 64 ways; `ContentTooLarge`; `Unaddressable`.
         """
-        cleaned = clean_recipient(recipient)
-        return self._variant(cleaned).message(cleaned, identity)
+        return self.fill(clean_recipient(recipient), identity)
+
+    def fill(self, recipient: Recipient, identity: MessageIdentity) -> bytes:
+        """`personalise` for a recipient who is clean already."""
+        return self._variant(recipient).message(recipient, identity)
 
     def content(self, recipient: Recipient) -> Content:
         """The decoded parts of the very message that `personalise` makes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import sha256
 from operator import itemgetter
 
@@ -71,7 +72,8 @@ class Body:
         self._pool = tuple(pool)
         self._pick = itemgetter(*order)
 
-    def fill(self, recipient: Recipient) -> bytes:
+    def fill(self, recipient: Recipient) -> tuple[bytes, ...]:
+        """What the parts are joined from."""
         # Slots of one field stand side by side; most values are the same under every escape.
         values, before, encoded = [], "", b""
         for read in self._readers:
@@ -79,7 +81,8 @@ class Body:
             if value != before:
                 before, encoded = value, encode_value(value)
             values.append(encoded)
-        return b"".join(self._pick((*values, *self._pool)))
+        found: tuple[bytes, ...] = self._pick((*values, *self._pool))
+        return found
 
 
 def _part_head(kind: str) -> bytes:
@@ -131,6 +134,8 @@ class Head:
         ).encode()
 
 
+# the mails of one slice were made at one moment
+@lru_cache(maxsize=64)
 def _date(moment: datetime) -> str:
     """RFC 5322 §3.3, in UTC."""
     utc = moment.astimezone(UTC)

@@ -22,14 +22,14 @@ from worker.delivery.transports.smtp import smtp_transport
 from worker.domain.clock import SystemClock
 from worker.domain.delivery import Kind
 from worker.domain.errors import PermanentError
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Outcome, Stage
 
 
 class PlainMail:
     """A mail without a template."""
 
-    def compose(self, claimed: Claimed) -> tuple[Envelope, bytes]:
+    def compose(self, claimed: Claimed) -> tuple[Envelope, Message]:
         if claimed.name == "broken":
             raise PermanentError("cannot be made")
         if claimed.name == "bug":
@@ -37,7 +37,7 @@ class PlainMail:
         if claimed.name == "slow":
             time.sleep(0.4)
         message = f"Message-ID: <{claimed.id}@daily.example>\r\nSubject: hi\r\n\r\nbody\r\n".encode()
-        return Envelope("b@daily.example", claimed.address), message
+        return Envelope("b@daily.example", claimed.address), Message(message)
 
 
 def claimed(number: int, name: str = "") -> Claimed:

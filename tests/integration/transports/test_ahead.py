@@ -12,10 +12,10 @@ from tests.integration.transports.conftest import Connect, Run, Serve
 from tests.smtpd import Rule
 from worker.delivery.transports.base import Exchange
 from worker.delivery.transports.smtp import SmtpTransport
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Outcome, Stage
 
-MESSAGE = b"Subject: hi\r\n\r\nbody\r\n"
+MESSAGE = Message(b"Subject: hi\r\n\r\nbody\r\n")
 
 
 def envelopes(*addresses: str) -> list[Envelope]:
@@ -23,7 +23,7 @@ def envelopes(*addresses: str) -> list[Envelope]:
 
 
 async def carry(
-    transport: SmtpTransport, parcels: list[Envelope], message: bytes = MESSAGE
+    transport: SmtpTransport, parcels: list[Envelope], message: Message = MESSAGE
 ) -> tuple[list[Exchange], list[str], list[bool]]:
     """As a carrier does: one connection, each envelope named before its turn; stops where it is of no more use."""
     connection = await transport.open()

@@ -14,10 +14,10 @@ from tests.integration.transports.conftest import Connect, Run, Serve
 from tests.smtpd import At, Rule
 from worker.delivery.transports.base import Exchange, HopUnavailable, Transport
 from worker.delivery.transports.memory import Answer, InMemoryTransport
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Outcome, Reply, Stage
 
-MESSAGE = b"Message-ID: <1@d.example>\r\nSubject: x\r\n\r\nhello\r\n.dot\r\n"
+MESSAGE = Message(b"Message-ID: <1@d.example>\r\nSubject: x\r\n\r\nhello\r\n.dot\r\n")
 A, B, C = "a@e.example", "b@e.example", "c@e.example"
 Received = Callable[[], list[tuple[Envelope, bytes]]]
 
@@ -78,7 +78,7 @@ async def send_all(transport: Transport, *addresses: str) -> tuple[list[Exchange
 def test_what_is_accepted_arrives_as_it_was(make: Make, run: Run[Any]) -> None:
     with make({}, 100) as stand:
         exchanges, bodies, usable = run(send_all(stand.transport, A, B))
-        assert stand.received() == [(envelope(A), MESSAGE), (envelope(B), MESSAGE)]
+        assert stand.received() == [(envelope(A), MESSAGE.data), (envelope(B), MESSAGE.data)]
     assert [one.judgement.outcome for one in exchanges] == [Outcome.ACCEPTED] * 2
     assert all(one.stage is Stage.BODY and one.reply is not None and one.detail == "" for one in exchanges)
     assert all(0 <= one.duration < 5 for one in exchanges)

@@ -12,15 +12,17 @@ from tests.smtpd import At, Certificate, Rule
 from worker.delivery.transports.base import Exchange
 from worker.delivery.transports.smtp import SmtpTransport
 from worker.domain.delivery import Reason
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Outcome, Stage
 
-MESSAGE = b"Message-ID: <1@d.example>\r\n\r\nhello\r\n"
+MESSAGE = Message(b"Message-ID: <1@d.example>\r\n\r\nhello\r\n")
 A, B, C = "a@e.example", "b@e.example", "c@e.example"
 BOTH = pytest.mark.parametrize("pipelining", [True, False], ids=["pipelining", "one by one"])
 
 
-async def send_all(transport: SmtpTransport, *addresses: str, message: bytes = MESSAGE) -> tuple[list[Exchange], bool]:
+async def send_all(
+    transport: SmtpTransport, *addresses: str, message: Message = MESSAGE
+) -> tuple[list[Exchange], bool]:
     connection = await transport.open()
     exchanges = [await connection.send(Envelope("b+1@d.example", to), message, lambda: None) for to in addresses]
     usable = connection.usable
@@ -219,7 +221,7 @@ def test_dots_line_ends_and_size_arrive_as_they_were(serve: Serve, connect: Conn
     ]
     with serve() as server:
         for message in bodies:
-            run(send_all(connect(server.url), A, message=message))
+            run(send_all(connect(server.url), A, message=Message(message)))
         assert [one.data for one in server.messages] == bodies
         assert [one.parameters for one in server.messages] == [f"SIZE={len(one)}" for one in bodies]
 
@@ -230,7 +232,7 @@ def test_a_large_message_goes_out_whole_under_tls(
     message = b"Subject: x\r\n\r\n" + b"0123456789\r\n" * 100_000
     with serve(tls="starttls", certificate=certificate) as server:
         exchanges, usable = run(
-            send_all(connect(f"{server.url}?tls=starttls", ca_file=ca_file), A, B, message=message)
+            send_all(connect(f"{server.url}?tls=starttls", ca_file=ca_file), A, B, message=Message(message))
         )
         assert [one.data for one in server.messages] == [message, message]
     assert stages(exchanges) == [(Stage.BODY, 250)] * 2
@@ -240,18 +242,18 @@ def test_a_large_message_goes_out_whole_under_tls(
 def test_8bit_smtputf8_and_size_are_asked_for_only_where_needed(serve: Serve, connect: Connect, run: Run[Any]) -> None:
     eight_bit = "Subject: x\r\n\r\nGrüße\r\n".encode()
     with serve() as server:
-        run(send_all(connect(server.url), A, message=eight_bit))
+        run(send_all(connect(server.url), A, message=Message(eight_bit)))
         run(send_all(connect(server.url), "jürgen@e.example"))
         assert server.messages[0].parameters == f"SIZE={len(eight_bit)} BODY=8BITMIME"
-        assert server.messages[1].parameters == f"SIZE={len(MESSAGE)} SMTPUTF8"
+        assert server.messages[1].parameters == f"SIZE={len(MESSAGE.data)} SMTPUTF8"
         assert server.messages[1].rcpt == "jürgen@e.example"
 
 
 def test_what_the_server_does_not_offer_is_refused_before_a_word(serve: Serve, connect: Connect, run: Run[Any]) -> None:
     with serve(smtputf8=False, eight_bit=False, size=1000) as server:
         exchanges, usable = run(send_all(connect(server.url), "jürgen@e.example", A))
-        big, _ = run(send_all(connect(server.url), A, message=b"x" * 2000))
-        eight, _ = run(send_all(connect(server.url), A, message=b"\xc3\xbc\r\n"))
+        big, _ = run(send_all(connect(server.url), A, message=Message(b"x" * 2000)))
+        eight, _ = run(send_all(connect(server.url), A, message=Message(b"\xc3\xbc\r\n")))
         assert server.mails == 1
     assert str(exchanges[0].reply) == "553 5.6.7 address needs SMTPUTF8, which the next hop does not offer"
     assert exchanges[0].judgement.outcome is Outcome.FAULT

@@ -18,10 +18,10 @@ from tests.smtpd import At, Certificate, Rule, self_signed
 from worker.delivery.transports.base import HopUnavailable
 from worker.delivery.transports.offers import Offers
 from worker.delivery.transports.smtp import SmtpTransport
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Outcome
 
-MESSAGE = b"Message-ID: <1@d.example>\r\n\r\nhello\r\n"
+MESSAGE = Message(b"Message-ID: <1@d.example>\r\n\r\nhello\r\n")
 
 
 async def send_one(transport: SmtpTransport) -> Outcome:

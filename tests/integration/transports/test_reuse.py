@@ -11,10 +11,10 @@ from tests.integration.transports.conftest import Connect, Run, Serve
 from tests.smtpd import Rule, SmtpServer
 from worker.delivery.transports.base import Exchange
 from worker.delivery.transports.smtp import SmtpTransport
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Outcome, Stage
 
-MESSAGE = b"Message-ID: <1@d.example>\r\n\r\nhello\r\n"
+MESSAGE = Message(b"Message-ID: <1@d.example>\r\n\r\nhello\r\n")
 
 
 def envelope(number: int) -> Envelope:

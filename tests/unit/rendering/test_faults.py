@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,13 +122,13 @@ def test_more_than_64_variants_are_refused_with_the_place(tmp_path: Path) -> Non
     mail = MailCompiler(TEMPLATES).compile(publication, Kind.WELCOME, shared_for(Kind.WELCOME))
     # two ways are taken by the samples, with a name and without
     for number in range(62):
-        mail.personalise(replace(READER, locale=f"l{number}"), IDENTITY)
+        mail.personalise(READER._replace(locale=f"l{number}"), IDENTITY)
     with pytest.raises(TemplateFault, match=r"more than 64 different mails") as caught:
-        mail.personalise(replace(READER, locale="l62"), IDENTITY)
+        mail.personalise(READER._replace(locale="l62"), IDENTITY)
     assert caught.value.line is not None
     assert caught.value.file.endswith((".html", ".txt"))
     # those that were compiled before go on working
-    assert "0" in mail.content(replace(READER, locale="l0")).html
+    assert "0" in mail.content(READER._replace(locale="l0")).html
 
 
 def test_threads_share_a_mail(tmp_path: Path) -> None:
@@ -138,7 +137,7 @@ def test_threads_share_a_mail(tmp_path: Path) -> None:
     mail = MailCompiler(TEMPLATES).compile(publication, Kind.WELCOME, shared_for(Kind.WELCOME))
     locales = [f"l{number}" for number in range(20)] * 5
     with ThreadPoolExecutor(8) as pool:
-        contents = pool.map(lambda locale: mail.content(replace(READER, locale=locale)).html, locales)
+        contents = pool.map(lambda locale: mail.content(READER._replace(locale=locale)).html, locales)
     assert all(f"x-{locale[1:]}-" in html for locale, html in zip(locales, contents, strict=True))
 
 

@@ -60,12 +60,12 @@ def test_mail_that_a_form_asked_for_says_a_machine_sent_it(kind: Kind) -> None:
 
 def test_a_long_unsubscribe_link_is_neither_folded_nor_encoded() -> None:
     link = "https://mail.blog.example/unsubscribe/" + "x" * 700
-    data = compiled(Kind.NEW_POST).personalise(replace(READER, unsubscribe_url=link), IDENTITY)
+    data = compiled(Kind.NEW_POST).personalise(READER._replace(unsubscribe_url=link), IDENTITY)
     assert f"\r\nList-Unsubscribe: <{link}>\r\n".encode() in data
 
 
 def test_without_a_link_there_is_no_one_click_header() -> None:
-    data = compiled(Kind.NEW_POST).personalise(replace(READER, unsubscribe_url=""), IDENTITY)
+    data = compiled(Kind.NEW_POST).personalise(READER._replace(unsubscribe_url=""), IDENTITY)
     assert b"List-Unsubscribe" not in data
 
 
@@ -144,7 +144,7 @@ def test_only_a_local_part_outside_ascii_needs_smtputf8(email: str, needs: bool)
 
 
 def test_a_local_part_outside_ascii_makes_the_only_bytes_above_127() -> None:
-    data = compiled(Kind.NEW_POST).personalise(replace(READER, email="jürgen@example.org", name="Jürgen"), IDENTITY)
+    data = compiled(Kind.NEW_POST).personalise(READER._replace(email="jürgen@example.org", name="Jürgen"), IDENTITY)
     assert [line for line in data.split(b"\r\n") if not line.isascii()] == [
         "To: =?utf-8?q?J=C3=BCrgen?= <jürgen@example.org>".encode()
     ]

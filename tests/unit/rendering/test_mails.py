@@ -61,7 +61,7 @@ def test_a_post_of_a_title_alone_is_still_a_mail() -> None:
 
 @pytest.mark.parametrize("kind", [Kind.CONFIRMATION, Kind.ALREADY_SUBSCRIBED])
 def test_what_a_form_sends_says_nothing_that_a_stranger_typed(kind: Kind) -> None:
-    content = compiled(kind).content(replace(READER, name="WIN MONEY at evil.example"))
+    content = compiled(kind).content(READER._replace(name="WIN MONEY at evil.example"))
     assert "evil.example" not in content.subject + content.html + content.text
 
 

@@ -8,14 +8,15 @@ from typing import Protocol
 
 from worker.domain.delivery import Reason
 from worker.domain.errors import TemporaryError
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Judgement, Outcome, Reply, Stage, judge
 
 _UNREACHABLE = Judgement(Outcome.UNREACHABLE, Reason.CONNECTION_FAILED)
 _UNKNOWN = Judgement(Outcome.UNKNOWN, Reason.UNKNOWN_OUTCOME)
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, since each mail makes one; nobody changes it.
+@dataclass(slots=True)
 class Exchange:
     """What became of one envelope.
 
@@ -33,7 +34,7 @@ class Exchange:
 
     def __post_init__(self) -> None:
         # judged once: everybody who records, counts or logs it asks again
-        object.__setattr__(self, "judgement", _judged(self.reply, self.stage))
+        self.judgement = _judged(self.reply, self.stage)
 
 
 def _judged(reply: Reply | None, stage: Stage) -> Judgement:
@@ -52,7 +53,7 @@ class HopUnavailable(TemporaryError):
         super().__init__(detail if reply is None else f"{detail}: {reply}")
 
 
-Following = Callable[[], tuple[Envelope, bytes] | None]
+Following = Callable[[], tuple[Envelope, Message] | None]
 """Names what will be sent next over the same connection, or nothing."""
 
 
@@ -72,7 +73,7 @@ class Connection(Protocol):
         """Whether an envelope was offered ahead: send that one next, or close."""
 
     async def send(
-        self, envelope: Envelope, message: bytes, before_body: Callable[[], None],
+        self, envelope: Envelope, message: Message, before_body: Callable[[], None],
         following: Following = nothing_follows,
     ) -> Exchange:  # fmt: skip
         """Hand over one message; never raises for what the server does.

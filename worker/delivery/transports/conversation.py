@@ -10,7 +10,7 @@ from worker.delivery.transports.commands import body, mail_command, rcpt_command
 from worker.delivery.transports.offers import Offers
 from worker.delivery.transports.reading import RawReply, read_reply
 from worker.delivery.transports.wire import Wire
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Reply, Stage
 
 _QUICK_SECONDS = 0.25
@@ -58,7 +58,7 @@ class SmtpConnection:
         return self._ahead is not None
 
     async def send(
-        self, envelope: Envelope, message: bytes, before_body: Callable[[], None],
+        self, envelope: Envelope, message: Message, before_body: Callable[[], None],
         following: Following = nothing_follows,
     ) -> Exchange:  # fmt: skip
         """See `Connection.send`."""
@@ -69,7 +69,7 @@ class SmtpConnection:
         return Exchange(stage, reply, detail, took)
 
     async def _send(
-        self, envelope: Envelope, message: bytes, before_body: Callable[[], None], following: Following
+        self, envelope: Envelope, message: Message, before_body: Callable[[], None], following: Following
     ) -> _Ending:
         ahead, self._ahead = self._ahead, None
         if ahead is None:
@@ -107,7 +107,7 @@ class SmtpConnection:
         self._ahead = parcel[0], commands
         return b"".join([command for _, command in commands])
 
-    def _commands(self, envelope: Envelope, message: bytes) -> list[_Command]:
+    def _commands(self, envelope: Envelope, message: Message) -> list[_Command]:
         commands = [
             (Stage.MAIL, mail_command(envelope, message, self.offers)),
             (Stage.RCPT, rcpt_command(envelope)),

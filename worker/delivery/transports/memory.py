@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from worker.delivery.transports.base import Exchange, Following, HopUnavailable, nothing_follows
 from worker.delivery.transports.commands import refusal
 from worker.delivery.transports.offers import Offers
-from worker.domain.message import Envelope
+from worker.domain.message import Envelope, Message
 from worker.domain.replies import Reply, Stage
 
 _TAKEN = Reply(250, "2.0.0", "taken")
@@ -75,7 +75,7 @@ class InMemoryConnection:
         return False
 
     async def send(
-        self, envelope: Envelope, message: bytes, before_body: Callable[[], None],
+        self, envelope: Envelope, message: Message, before_body: Callable[[], None],
         following: Following = nothing_follows,
     ) -> Exchange:  # fmt: skip
         """See `Connection.send`; it never looks ahead."""
@@ -89,7 +89,7 @@ class InMemoryConnection:
         if answer.stage is Stage.BODY:
             self._take_body(before_body)
         if answer.taken or (answer.stage is Stage.BODY and answer.reply is not None and answer.reply.code < 300):
-            self._transport.sent.append((envelope, message))
+            self._transport.sent.append((envelope, message.data))
         if answer.reply is None or answer.reply.code == 421:
             self._lost = "connection closed by the script"
         if answer.stage is Stage.MAIL and answer.reply is not None and answer.reply.code == 421:
