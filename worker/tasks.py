@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import warnings
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from worker.station import Station
 
 log = structlog.get_logger(__name__)
+
+_GARBAGE = 20_000
 
 _station: Station | None = None
 
@@ -91,6 +94,8 @@ def _forked(**_: Any) -> None:
     """A child never uses what its parent may have opened. One that sends confirmations compiles them ahead."""
     global _station
     _station = None
+    # A mail makes some dozens of objects and hardly a cycle; by default all of them are looked at every 700.
+    gc.set_threshold(_GARBAGE)
     if TRANSACTIONAL in app.amqp.queues.consume_from:
         station().system.composer.warm_up()
 

@@ -7,7 +7,7 @@ each: while a set is written, the conversations of the process want it back.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ _QUEUED_POSTGRESQL = f"{_QUEUED} FOR UPDATE OF d SKIP LOCKED".replace("?", "%s")
 
 _TAKE = "UPDATE deliveries SET status = 'sending', reason = '', lease_id = ?, claims = claims + 1 WHERE id"
 _TAKE_SQLITE = f"{_TAKE} IN (SELECT value FROM json_each(?))"  # noqa: S608 - words of our own
-_TAKE_POSTGRESQL = f"{_TAKE} = ANY(?)".replace("?", "%s")
+_TAKE_POSTGRESQL = f"{_TAKE} = ANY(?::bigint[])".replace("?", "%s")
 
 _COLUMNS = (
     ("id", "bigint"), ("lease_id", "bigint"), ("status", "text"), ("reason", "text"), ("attempts", "integer"),
@@ -48,8 +48,11 @@ _OUTCOMES = f"UPDATE deliveries SET lease_id = NULL, claims = 0, {_SET} FROM"  #
 # The fencing token: a row that was taken over meanwhile is left alone. Not a bare column, or PostgreSQL looks
 # each row up among all that its lease holds.
 _WHERE_HELD = "WHERE deliveries.id = v.id AND deliveries.lease_id + 0 = v.lease_id RETURNING deliveries.id"
-_DOCUMENT = ", ".join(f"{name} {kind}" for name, kind in _COLUMNS)
-_OUTCOMES_POSTGRESQL = f"{_OUTCOMES} json_to_recordset(%s::json) AS v({_DOCUMENT}) {_WHERE_HELD}"
+_ARRAYS = ", ".join(f"%s::{kind}[]" for _, kind in _COLUMNS)
+_NAMES = ", ".join(name for name, _ in _COLUMNS)
+_OUTCOMES_POSTGRESQL = f"{_OUTCOMES} unnest({_ARRAYS}) AS v({_NAMES}) {_WHERE_HELD}"
+# Rows of one statement on SQLite: few sizes, so that a statement once read is found again.
+_CHUNKS = (64, 16, 4, 1)
 
 
 class QueuedRow(NamedTuple):
@@ -118,7 +121,7 @@ def take(connection: Connection, lease_id: int, ids: Sequence[int]) -> None:
     if _is_sqlite(connection):
         connection.exec_driver_sql(_TAKE_SQLITE, (lease_id, json.dumps(ids)))
     else:
-        connection.exec_driver_sql(_TAKE_POSTGRESQL, (lease_id, list(ids)))
+        connection.exec_driver_sql(_TAKE_POSTGRESQL, (lease_id, _array(ids)))
 
 
 def write_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> set[int]:
@@ -126,13 +129,39 @@ def write_outcomes(connection: Connection, rows: Sequence[OutcomeRow]) -> set[in
     if not rows:
         return set()
     if _is_sqlite(connection):
-        values = tuple(value for row in rows for value in _stored(row))
-        found = connection.exec_driver_sql(_sqlite_outcomes(len(rows)), values)
-    else:
-        # one document: eleven arrays would take twice as long to write down
-        document = json.dumps([dict(zip(OutcomeRow._fields, row, strict=True)) for row in rows], default=str)
-        found = connection.exec_driver_sql(_OUTCOMES_POSTGRESQL, (document,))
-    return {row[0] for row in _fetched(found)}
+        return {one for chunk in _chunks(rows) for one in _write_chunk(connection, chunk)}
+    # written down by hand, column by column: the driver looks at every element to find out its type
+    arrays = tuple(_array(column) for column in zip(*rows, strict=True))
+    return {row[0] for row in _fetched(connection.exec_driver_sql(_OUTCOMES_POSTGRESQL, arrays))}
+
+
+def _chunks(rows: Sequence[OutcomeRow]) -> Iterator[Sequence[OutcomeRow]]:
+    at = 0
+    for size in _CHUNKS:
+        while len(rows) - at >= size:
+            yield rows[at : at + size]
+            at += size
+
+
+def _write_chunk(connection: Connection, rows: Sequence[OutcomeRow]) -> list[int]:
+    values = tuple([value for row in rows for value in _stored(row)])
+    return [row[0] for row in _fetched(connection.exec_driver_sql(_sqlite_outcomes(len(rows)), values))]
+
+
+def _array(column: Sequence[object]) -> str:
+    """A column as PostgreSQL writes arrays (§8.15.6 of its manual). Most values of one are the same."""
+    written = {one: _element(one) for one in set(column)}
+    return f"{{{','.join(map(written.__getitem__, column))}}}"
+
+
+def _element(value: object) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    # NUL, which no text of PostgreSQL can hold, is taken out of replies where they are read
+    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def _stored(row: OutcomeRow) -> tuple[object, ...]:

@@ -35,7 +35,8 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 def as_stored(moment: datetime) -> str:
     """An aware time as SQLite keeps it in a `UtcDateTime` column, for statements written by hand."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(" ", "microseconds")[:26]
 
 
 def from_stored(value: str | datetime) -> datetime:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select, update
 
-from tests.ledger import Seeded, assert_counters_agree, seed_campaign
+from tests.ledger import Seeded, assert_counters_agree, seed_campaign, statuses
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.due import Due
 from worker.delivery.parcels import Result
@@ -65,6 +65,28 @@ CASES = [
     (CUT, "deferred", "unknown_outcome", None, 1),
     (DOWN, "deferred", "connection_failed", None, 1),
 ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "NULL", 'said "no", {or} not', "back\\slash\\", "Grüße, 🦆", "'; DROP TABLE deliveries; --", "a,b}"]
+)
+def test_a_reply_is_kept_as_it_was_said(database: Database, clock: FakeClock, seeded: Seeded, text: str) -> None:
+    claim = claim_one(database, clock, seeded)
+    assert len(apply(database, clock, claim, ended(250, "2.0.0", text, Stage.BODY))) == 1
+    with database.read() as connection:
+        assert connection.execute(select(DeliveryRow.reply)).scalar_one() == text
+
+
+@pytest.mark.parametrize("readers", [1, 3, 4, 63, 64, 85])
+def test_a_set_of_any_size_is_written_whole(database: Database, clock: FakeClock, readers: int) -> None:
+    seeded = seed_campaign(database, clock.now(), readers)
+    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 100)
+    assert claim is not None
+    taken = ended(250, "2.0.0", "queued", Stage.BODY)
+    with database.write() as connection:
+        assert len(record(connection, policy(), [Result(one, clock.now(), taken) for one in claim.claimed])) == readers
+    assert statuses(database) == {"sent": readers}
+    assert_counters_agree(database)
 
 
 @pytest.mark.parametrize(("exchange", "status", "reason", "code", "attempts"), CASES)

@@ -21,6 +21,8 @@ _QUIT_SECONDS = 2.0
 _AWAITED = {
     Stage.CONNECT: "RSET", Stage.MAIL: "MAIL", Stage.RCPT: "RCPT", Stage.DATA: "DATA", Stage.BODY: "the message",
 }
+_GO_AHEAD = [b"2", b"2", b"3"]
+"""MAIL, RCPT and DATA taken."""
 _Ending = tuple[Stage, Reply | None, str]
 _Command = tuple[Stage, bytes]
 
@@ -132,10 +134,11 @@ class SmtpConnection:
                 replies += answer
                 if not _goes_on(stage, answer):
                     break
-        for index, (stage, _) in enumerate(commands):
-            if not _goes_on(stage, replies[index : index + 1]):
-                data_taken = len(replies) == len(commands) and _goes_on(Stage.DATA, replies[-1:])
-                return await self._refused(stage, replies[index:], data_taken=data_taken)
+        if [lines[-1][:1] for lines in replies] != _GO_AHEAD:
+            for index, (stage, _) in enumerate(commands):
+                if not _goes_on(stage, replies[index : index + 1]):
+                    data_taken = len(replies) == len(commands) and _goes_on(Stage.DATA, replies[-1:])
+                    return await self._refused(stage, replies[index:], data_taken=data_taken)
         # lost behind the 354: no byte of the body is out, and none will be
         return self._lost_at(Stage.DATA) if self._wire.lost else None
 

@@ -17,6 +17,8 @@ TEXT_LIMIT = 1000
 """Characters of a reply that are kept for the ledger."""
 
 _LINE = re.compile(rb"[2-5][0-9]{2}(?:[ -]|\r?\Z)")
+_USUAL = frozenset({b"250 ", b"354 "})
+_SHORT = 512
 _ENHANCED = re.compile(r"([245]\.[0-9]{1,3}\.[0-9]{1,3})(?:[ \t]+|\Z)")
 # NUL cannot be stored in PostgreSQL, the others would break a log line
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -43,6 +45,10 @@ class ReplyReader:
         *lines, self._rest = (self._rest + data if self._rest else data).split(b"\n")
         replies: list[RawReply] = []
         for line in lines:
+            # a short reply of one line, as all but a few are
+            if not self._lines and len(line) < _SHORT and line[:4] in _USUAL:
+                replies.append([line.rstrip(b"\r")])
+                continue
             if not self._admit(line):
                 return replies
             self._lines.append(line.rstrip(b"\r"))
