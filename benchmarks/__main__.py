@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from benchmarks import machine, report
 
 # In this order. A million takes longer than all the others together, so it runs only when it is named.
-USUAL = ("reference", "pipeline", "latency", "limit", "distance", "throttled", "processes", "profile")
+USUAL = ("reference", "pipeline", "latency", "limit", "distance", "throttled", "processes", "ledger", "profile")
 NAMED = ("million",)
 
 

@@ -65,7 +65,7 @@ class Bed:
 
     def __init__(self, system: Running, redis: RedisServer, sink: Sink) -> None:
         self.system = system
-        server = _postmaster(system.database)
+        server = postmaster(system.database)
         groups: dict[str, Callable[[], list[int]]] = {
             part: lambda part=part: [one.pid for one in system.family(part)] for part in PARTS  # type: ignore[misc]
         }
@@ -116,7 +116,7 @@ def made(setup: Setup, sink: Sink) -> Iterator[Bed]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pr-bench-")))
         redis = stack.enter_context(running_redis())
-        url = stack.enter_context(_ledger(setup.database, folder))
+        url = stack.enter_context(ledger(setup.database, folder))
         system = _System(folder, _environ(setup, folder, url, redis.url, sink.port), setup.bulk)
         stack.callback(system.close)
         system.run("db", "upgrade")
@@ -128,7 +128,7 @@ def made(setup: Setup, sink: Sink) -> Iterator[Bed]:
 
 
 @contextmanager
-def _ledger(kind: str, folder: Path) -> Iterator[str]:
+def ledger(kind: str, folder: Path) -> Iterator[str]:
     if kind == "sqlite":
         yield f"sqlite:///{folder / 'bench.db'}"
         return
@@ -162,7 +162,7 @@ def _config(setup: Setup, folder: Path) -> Path:
     return config / "pressrun.toml"
 
 
-def _postmaster(database: Database) -> int | None:
+def postmaster(database: Database) -> int | None:
     """The server's first process, if there is one and it runs here."""
     if database.is_sqlite:
         return None
