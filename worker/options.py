@@ -79,7 +79,7 @@ class Settings(BaseModel):
         0, description="Bulk chunk tasks in flight at once over all hosts. 0: `bulk_processes`."
     )
     transactional_processes: Annotated[int, Field(ge=1, le=64)] = Field(
-        1, description="Processes that send transactional mail."
+        2, description="Processes that send transactional mail: while one is replaced, the other sends."
     )
     smtp_connections: Annotated[int, Field(ge=1, le=1000)] = Field(
         20, description="SMTP connections of each sending process."

@@ -17,3 +17,17 @@ def test_confirmations_overtake_a_bulk_send_that_fills_its_limit(system: Callabl
         running.emit(*(signup_event(f"new{n}@example.com") for n in range(10)))
         server.wait_for(lambda one: sum(m.rcpt.startswith("new") for m in one.messages) == 10, 30)
         assert running.counts()["queued"] > 1000, "the bulk send must still be going"
+
+
+def test_the_lane_goes_on_while_one_of_its_processes_stands_still(system: Callable[..., Running]) -> None:
+    with SmtpServer() as server:
+        running = system(server.url)
+        running.emit(signup_event("first@example.com"))
+        server.wait_for(lambda one: len(one.messages) == 1, 60)
+        _, *children = running.family("transactional")
+        children[0].suspend()
+        try:
+            running.emit(*(signup_event(f"new{n}@example.com") for n in range(5)))
+            server.wait_for(lambda one: len(one.messages) == 6, 30)
+        finally:
+            children[0].resume()
