@@ -32,6 +32,7 @@ from worker.domain.doorbell import Doorbell
 from worker.domain.publication import Publication
 from worker.domain.retry import RetryPolicy
 from worker.domain.tokens import KeyRing
+from worker.domain.warmup import Warmups, warmups_of
 from worker.intake.receive import Intake
 from worker.metrics import Meters
 from worker.publications import load_publications
@@ -171,6 +172,11 @@ class System:
             publications=publications,
             destinations={one.name: one.limit for one in self.shaping.groups if one.limit is not None},
         )
+
+    @cached_property
+    def warmups(self) -> Warmups:
+        settings = self.settings
+        return warmups_of(self.publications.values(), settings.warmup_schedule, settings.transactional_share)
 
     @cached_property
     def record_policy(self) -> RecordPolicy:

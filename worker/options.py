@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from worker.domain.warmup import DEFAULT_SCHEDULE, checked_schedule
+
 MIN_SECRET = 32
 OutcomePolicy = Literal["retry", "hold"]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -108,6 +110,11 @@ class Settings(BaseModel):
     transactional_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="Part of every limit that is kept for transactional mail."
     )
+    warmup_schedule: tuple[int, ...] = Field(
+        DEFAULT_SCHEDULE,
+        description="Mails a day of a sending domain that warms up (`[warmup]` in its publication's file), the first "
+        "day's first; after the last day there is no limit.",
+    )
     lease_seconds: Annotated[float, Field(ge=5, le=86_400)] = Field(
         30, description="How long a claim holds without being renewed."
     )
@@ -147,7 +154,7 @@ class Settings(BaseModel):
     )
     shutdown_seconds: Seconds = Field(20, description="Time a worker takes to finish or give back on SIGTERM.")
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "warmup_schedule", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -161,6 +168,11 @@ class Settings(BaseModel):
             except ValueError:
                 raise ValueError("networks such as 10.0.0.0/8 or 192.0.2.1, separated by commas") from None
         return value
+
+    @field_validator("warmup_schedule")
+    @classmethod
+    def _grows(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        return checked_schedule(value)
 
     @field_validator("old_secret_keys", mode="before")
     @classmethod

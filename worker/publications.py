@@ -7,15 +7,17 @@ import binascii
 import hashlib
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from worker.domain.errors import ConfigurationError
-from worker.domain.publication import Brand, MailingList, Publication, Sender
+from worker.domain.publication import Brand, MailingList, Publication, Sender, WarmupStart
+from worker.domain.warmup import checked_schedule
 
 # Slugs stand in URLs, file names and, with dashes as underscores, in names of environment variables.
 _SLUG = r"^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
@@ -44,6 +46,17 @@ def _zone(value: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError("a time zone such as 'Europe/Madrid' or 'UTC'") from None
     return value
+
+
+def _date(value: object) -> object:
+    # TOML has dates of its own; one in quotes means the same, one with a time of day does not
+    try:
+        found = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if type(found) is not date:
+        raise ValueError("a date such as 2025-03-01")
+    return found
 
 
 Line = Annotated[str, AfterValidator(_one_line)]
@@ -75,6 +88,11 @@ class _ListFile(_Strict):
     description: Line = ""
 
 
+class _WarmupFile(_Strict):
+    start: Annotated[date, BeforeValidator(_date)]
+    schedule: Annotated[list[int], AfterValidator(checked_schedule)] | None = None
+
+
 class _File(_Strict):
     name: Annotated[Line, Field(min_length=1)]
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
@@ -85,6 +103,7 @@ class _File(_Strict):
     campaigns_per_hour: Annotated[int, Field(ge=1)] | None = None
     post_max_age_hours: Annotated[float, Field(gt=0, strict=False)] | None = None
     token_sha256: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=list)
+    warmup: _WarmupFile | None = None
     sender: _SenderFile
     brand: _BrandFile
     lists: Annotated[list[_ListFile], Field(min_length=1)]
@@ -100,6 +119,7 @@ def load_publications(config_dir: Path, environ: Mapping[str, str]) -> dict[str,
     if not loaded:
         raise ConfigurationError(f"{folder}: holds no publication; add a file such as daily.toml")
     _refuse_twins(loaded)
+    _refuse_two_warmups(loaded.values())
     return loaded
 
 
@@ -140,11 +160,16 @@ def _publication(path: Path, file: _File, environ: Mapping[str, str]) -> Publica
         limit_per_second=file.limit_per_second,
         campaigns_per_hour=file.campaigns_per_hour,
         post_max_age_hours=file.post_max_age_hours,
+        warmup=None if file.warmup is None else _warmup(file.warmup),
         token_hashes=(*file.token_sha256, *(_sha256(one) for one in _split(environ, token))),
         signing_secrets=tuple(_signing_secret(one, secret) for one in _split(environ, secret)),
         ghost_secrets=tuple(_split(environ, ghost)),
         templates=_templates(path, file.templates),
     )
+
+
+def _warmup(file: _WarmupFile) -> WarmupStart:
+    return WarmupStart(file.start, tuple(file.schedule or ()))
 
 
 def _templates(path: Path, named: str) -> Path | None:
@@ -188,6 +213,17 @@ def _refuse_twins(loaded: Mapping[str, Publication]) -> None:
                     raise ConfigurationError(
                         f"publications {owners[key]!r} and {slug!r} share a {what}; allowed: one of its own for each"
                     )
+
+
+def _refuse_two_warmups(publications: Iterable[Publication]) -> None:
+    """A domain has one allowance, whoever sends by it."""
+    said: dict[str, Publication] = {}
+    for one in publications:
+        if one.warmup is not None and said.setdefault(one.sender.domain, one).warmup != one.warmup:
+            raise ConfigurationError(
+                f"publications {said[one.sender.domain].slug!r} and {one.slug!r}: warmup: found two for "
+                f"{one.sender.domain}; allowed: the same in both, or one in either, which holds for both"
+            )
 
 
 def _tokens_of(publication: Publication) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from worker.delivery.parcels import Result
 from worker.delivery.press import Press, PressSettings
 from worker.delivery.sweep import Sweep
 from worker.delivery.transactional import Transactional
+from worker.delivery.warmup import has_room
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +35,15 @@ class Chain:
             if not turns.begin(connection, slot, number, system.clock.now()):
                 return
         turned = self._bulk().turn(campaign_id)
-        log.info("turn", slot=slot, campaign=campaign_id, handed_over=turned.handed_over, rest=round(turned.rest, 1))
+        log.info(
+            "turn", slot=slot, campaign=campaign_id, handed_over=turned.handed_over, rest=round(turned.rest, 1),
+            held_until=turned.held_until and turned.held_until.isoformat(),
+        )  # fmt: skip
         with system.database.write() as connection:
             following = turns.next_turn(
-                connection, turns.Turn(slot, number, campaign_id), system.clock.now(), timedelta(seconds=turned.rest)
-            )
+                connection, turns.Turn(slot, number, campaign_id), system.clock.now(), timedelta(seconds=turned.rest),
+                turned.held_until,
+            )  # fmt: skip
         if following is not None:
             system.doorbell.bulk(following.slot, following.number, following.campaign_id)
 
@@ -57,7 +62,7 @@ class Station:
             system = self.system
             self._recover()
             settings = PressSettings(
-                system.settings.smtp_connections, system.settings.lease, system.settings.journal_dir
+                system.settings.smtp_connections, system.settings.lease, system.settings.journal_dir, system.warmups
             )
             self._press = Press(
                 system.database, system.clock, system.transport, system.composer, system.record_policy, settings,
@@ -114,6 +119,7 @@ class Station:
             "lost_transactional": self._lost_transactional,
             "unplanned": lambda: self._ring_for(progress.unplanned, system.doorbell.plan),
             "untidy": lambda: self._ring_for(progress.untidy, system.doorbell.tidy),
+            "held_for_nothing": self._held_for_nothing,
             "idle_chains": system.slots.wake,
             "finished": self._finished,
         }
@@ -130,6 +136,23 @@ class Station:
             found = find(connection, self.system.clock.now())
         for campaign_id in found:
             ring(campaign_id)
+        return len(found)
+
+    def _held_for_nothing(self) -> int:
+        """Campaigns that wait for a warm-up's next day, and need not any more.
+
+        A part of the allowance came back unsent, the schedule was changed, or a clock that was ahead was set right.
+        """
+        system, now = self.system, self.system.clock.now()
+        with system.database.read() as connection:
+            found = [
+                campaign_id
+                for campaign_id, publication in turns.held(connection, now)
+                if publication not in system.warmups or has_room(connection, system.warmups[publication], now)
+            ]
+        if found:
+            with system.database.write() as connection:
+                turns.rouse(connection, found)
         return len(found)
 
     def _finished(self) -> int:

@@ -9,11 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from worker.campaigns.views import campaign_object, lane_object
-from worker.domain.campaign import GOING
+from worker.domain.campaign import GOING, resting_beyond
 from worker.domain.errors import NotFound
 from worker.storage.glance import Ask, moment
 
-_HEAD = "id, publication, post_id, status, reason, created_at, started_at, finished_at"
+_HEAD = "id, publication, post_id, status, reason, created_at, started_at, finished_at, rests_until"
 _GOING = "status IN (" + ", ".join(f"'{status}'" for status in sorted(GOING)) + ")"
 _COUNTS = (
     "SELECT s.campaign_id, t.status, sum(t.n) FROM slices s JOIN tallies t ON t.slice_id = s.id "
@@ -24,9 +24,11 @@ _QUEUED = (
     "WHERE t.status = 'queued' AND s.campaign_id {}"
 )
 _OLDEST = "SELECT d.created_at FROM deliveries d WHERE d.status = 'queued' AND d.campaign_id {} ORDER BY d.id LIMIT 1"
-_OF_GOING = f"IN (SELECT id FROM campaigns WHERE {_GOING})"  # noqa: S608 - our own words
-# one probe of an index for each campaign that is going
-_OLDEST_OF_GOING = f"SELECT min(({_OLDEST.format('= c.id')})) FROM campaigns c WHERE c.{_GOING}"  # noqa: S608
+# what may be sent now: campaigns that are going, and do not wait for the next day of a warm-up
+_SENDING = f"{_GOING} AND (rests_until IS NULL OR rests_until <= ?)"
+_OF_SENDING = f"IN (SELECT id FROM campaigns WHERE {_SENDING})"  # noqa: S608 - our own words
+# one probe of an index for each of them
+_OLDEST_OF_SENDING = f"SELECT min(({_OLDEST.format('= c.id')})) FROM campaigns c WHERE {_SENDING}"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class _Head:
     created_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    rests_until: datetime | None
 
 
 def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: int = 20) -> dict[str, Any]:
@@ -53,9 +56,8 @@ def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: in
     return {
         "campaigns": [campaign_object(one, counts[one.id], now) for one in heads],
         "queues": {
-            "transactional": _lane(ask, now, "IS NULL", _OLDEST.format("IS NULL")),
-            # what may be sent now: campaigns that are going
-            "bulk": _lane(ask, now, _OF_GOING, _OLDEST_OF_GOING),
+            "transactional": _lane(ask, now, "IS NULL", _OLDEST.format("IS NULL"), ()),
+            "bulk": _lane(ask, now, _OF_SENDING, _OLDEST_OF_SENDING, (resting_beyond(now),)),
         },
     }
 
@@ -77,9 +79,9 @@ def _counts(ask: Ask, ids: Sequence[int]) -> defaultdict[int, dict[str, int]]:
     return found
 
 
-def _lane(ask: Ask, now: datetime, chosen: str, oldest: str) -> dict[str, float]:
-    depth = int(ask(_QUEUED.format(chosen), ())[0][0])
-    found = ask(oldest, ()) if depth else []
+def _lane(ask: Ask, now: datetime, chosen: str, oldest: str, values: Sequence[object]) -> dict[str, float]:
+    depth = int(ask(_QUEUED.format(chosen), values)[0][0])
+    found = ask(oldest, values) if depth else []
     return lane_object(depth, moment(found[0][0]) if found else None, now)
 
 

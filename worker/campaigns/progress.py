@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from worker.campaigns import queries, view_queries
 from worker.campaigns.views import campaign_object, lane_object
+from worker.domain.campaign import resting_beyond
 from worker.domain.delivery import OPEN
 from worker.domain.errors import NotFound
 
@@ -37,12 +38,13 @@ def list_campaigns(
 def queue_view(connection: Connection, now: datetime) -> dict[str, dict[str, float]]:
     """`{"transactional": {"depth", "oldest_s"}, "bulk": {…}}`: queued deliveries, and the age in seconds of the first.
 
-    Bulk is what may be sent now: campaigns that are going.
+    Bulk is what may be sent now: campaigns that are going, and do not wait for the next day of a warm-up.
     """
-    transactional, bulk = view_queries.queued_transactional(connection), view_queries.queued_bulk(connection)
+    beyond = resting_beyond(now)
+    transactional, bulk = view_queries.queued_transactional(connection), view_queries.queued_bulk(connection, beyond)
     return {
         "transactional": lane_object(transactional, view_queries.oldest_transactional(connection), now),
-        "bulk": lane_object(bulk, view_queries.oldest_bulk(connection), now),
+        "bulk": lane_object(bulk, view_queries.oldest_bulk(connection, beyond), now),
     }
 
 

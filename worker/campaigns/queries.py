@@ -24,6 +24,7 @@ _LOCK_SPACE = 7077
 HEAD = (
     _C.id, _C.publication, _C.post_id, _C.list_slug, _C.labels, _C.status, _C.reason, _C.created_at, _C.released_at,
     _C.plan_cursor, _C.plan_until, _C.planned_at, _C.started_at, _C.finished_at,
+    _C.rests_until,
 )  # fmt: skip
 
 _LOCK = select(*HEAD).where(_C.id == bindparam("id")).with_for_update(key_share=True)

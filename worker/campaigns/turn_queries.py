@@ -46,8 +46,13 @@ def serve(connection: Connection, campaign_id: int, now: datetime) -> None:
     connection.execute(update(_C).where(_C.id == campaign_id).values(values))
 
 
-def rest(connection: Connection, campaign_id: int, until: datetime) -> None:
-    connection.execute(update(_C).where(_C.id == campaign_id).values(rests_until=until))
+def rest(connection: Connection, campaign_ids: Sequence[int], until: datetime | None) -> None:
+    connection.execute(update(_C).where(_C.id.in_(campaign_ids)).values(rests_until=until))
+
+
+def resting(connection: Connection, beyond: datetime) -> Sequence[AnyRow]:
+    """(id, publication) of going campaigns that rest for longer."""
+    return connection.execute(select(_C.id, _C.publication).where(text(GOING), _C.rests_until > beyond)).all()
 
 
 def lock_slots(connection: Connection, below: int) -> Sequence[AnyRow]:

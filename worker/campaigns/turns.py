@@ -6,22 +6,20 @@ a newer number than the slot has begun runs; so a chain may be rung as often as 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
 from worker.campaigns import queries, turn_queries
+from worker.domain.campaign import LONGEST_REST, resting_beyond
 from worker.domain.clock import Clock
 from worker.domain.doorbell import Doorbell
 from worker.storage.database import Database
 
 # A turn is 3 s and begins by touching its slot; whoever is silent for this long has lost its task or its life.
 STALE = timedelta(seconds=10)
-
-# However long a campaign's limits say there is no use in a turn: other rows of it, under other limits, may
-# become due at any time.
-LONGEST_REST = timedelta(seconds=5)
 
 # Touched "never": the chain has ended, or was not rung yet, and may be rung at once.
 _IDLE = datetime(1970, 1, 1, tzinfo=UTC)
@@ -49,11 +47,12 @@ def touch(connection: Connection, slot: int, number: int, now: datetime) -> bool
 
 
 def next_turn(
-    connection: Connection, turn: Turn, now: datetime, rest: timedelta = timedelta(0)
-) -> Turn | None:
+    connection: Connection, turn: Turn, now: datetime, rest: timedelta = timedelta(0),
+    held_until: datetime | None = None,
+) -> Turn | None:  # fmt: skip
     """End `turn`: the one to ring next, or None where the chain ends for now. A `wake` starts it again.
 
-    `rest`: how long there is no use in another turn for the turn's campaign.
+    `rest`: how long there is no use in another turn for the turn's campaign. `held_until`: none of it may go before.
     """
     # Locked first: who wakes the chains waits for this, and then sees whether it has ended.
     state = turn_queries.lock_slot(connection, turn.slot)
@@ -61,8 +60,10 @@ def next_turn(
         return None
     # before the campaign is touched, as everywhere: or two would wait for each other crosswise
     queries.serialise(connection, _TURNS)
-    if rest > timedelta(0):
-        turn_queries.rest(connection, turn.campaign_id, now + min(rest, LONGEST_REST))
+    if held_until is not None:
+        turn_queries.rest(connection, [turn.campaign_id], held_until)
+    elif rest > timedelta(0):
+        turn_queries.rest(connection, [turn.campaign_id], now + min(rest, LONGEST_REST))
     campaign_id = choose(connection, now)
     if campaign_id is None:
         turn_queries.idle_slot(connection, turn.slot, _IDLE)
@@ -80,6 +81,17 @@ def choose(connection: Connection, now: datetime) -> int | None:
     if campaign_id is not None:
         turn_queries.serve(connection, campaign_id, now)
     return campaign_id
+
+
+def held(connection: Connection, now: datetime) -> list[tuple[int, str]]:
+    """(campaign, publication) of those that wait for the next day of a warm-up."""
+    return [(row.id, row.publication) for row in turn_queries.resting(connection, resting_beyond(now))]
+
+
+def rouse(connection: Connection, campaign_ids: Sequence[int]) -> None:
+    """They may have their turns again."""
+    queries.serialise(connection, _TURNS)
+    turn_queries.rest(connection, campaign_ids, None)
 
 
 def wake(connection: Connection, slots: int, now: datetime, stale: timedelta = STALE) -> list[Turn]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text, update
 
 from worker.campaigns.queries import HEAD, Rows
 from worker.domain.campaign import CampaignStatus
@@ -37,9 +37,14 @@ def queued_transactional(connection: Connection) -> int:
     return _queued(connection, SliceRow.campaign_id.is_(None))
 
 
-def queued_bulk(connection: Connection) -> int:
-    """Deliveries of going campaigns in the queue, by the tallies."""
-    return _queued(connection, SliceRow.campaign_id.in_(select(_C.id).where(text(GOING))))
+def _sending(beyond: datetime) -> ColumnElement[bool]:
+    """Going, and not resting beyond that moment."""
+    return and_(text(GOING), or_(_C.rests_until.is_(None), _C.rests_until <= beyond))
+
+
+def queued_bulk(connection: Connection, beyond: datetime) -> int:
+    """Deliveries in the queue of going campaigns that do not rest beyond that moment, by the tallies."""
+    return _queued(connection, SliceRow.campaign_id.in_(select(_C.id).where(_sending(beyond))))
 
 
 def _queued(connection: Connection, chosen: ColumnElement[bool]) -> int:
@@ -58,8 +63,8 @@ def oldest_transactional(connection: Connection) -> datetime | None:
     return found
 
 
-def oldest_bulk(connection: Connection) -> datetime | None:
-    """The same over the going campaigns: one probe for each."""
+def oldest_bulk(connection: Connection, beyond: datetime) -> datetime | None:
+    """The same over those campaigns: one probe for each."""
     first = (
         select(_D.created_at)
         .where(_D.campaign_id == _C.id, _D.status == DeliveryStatus.QUEUED)
@@ -68,7 +73,7 @@ def oldest_bulk(connection: Connection) -> datetime | None:
         .correlate(_C)
         .scalar_subquery()
     )
-    statement = select(func.min(first)).select_from(_C).where(text(GOING))
+    statement = select(func.min(first)).select_from(_C).where(_sending(beyond))
     found: datetime | None = connection.execute(statement).scalar_one()
     return found
 

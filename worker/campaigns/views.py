@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from worker.domain.campaign import GOING, CampaignStatus
+from worker.domain.campaign import GOING, CampaignStatus, resting_beyond
 from worker.domain.delivery import OPEN, DeliveryStatus
 
 Counts = Mapping[str, int]
@@ -25,10 +25,11 @@ def campaign_object(campaign: Head, counts: Counts, now: datetime) -> dict[str, 
     "started_at", "finished_at", "rate", "eta_s"}`: times in ISO 8601 or None; `rate` in mails a second since the
     first turn, `eta_s` in seconds, both None where there is nothing to say.
     """
+    held = campaign.rests_until is not None and campaign.rests_until > resting_beyond(now)
     at_rest = campaign.status in (CampaignStatus.FINISHED, CampaignStatus.CANCELLED)
     rate = _rate(campaign, counts, now)
     waiting = sum(counts.get(status, 0) for status in OPEN)
-    known = rate and campaign.status == CampaignStatus.SENDING
+    known = rate and campaign.status == CampaignStatus.SENDING and not held
     return {
         "id": campaign.id, "publication": campaign.publication, "post": campaign.post_id,
         "status": campaign.status, "reason": campaign.reason, "counts": dict(sorted(counts.items())),

@@ -19,9 +19,11 @@ from worker.cli.context import system as make_system
 from worker.cli.dns import Lookup, check_sender, look_up_txt
 from worker.cli.findings import Finding
 from worker.cli.output import say, without_secrets
+from worker.cli.warmups import warmup_findings
 from worker.domain.doorbell import RecordingDoorbell
 from worker.domain.errors import PressrunError
 from worker.domain.publication import Publication
+from worker.domain.warmup import day_of
 
 if TYPE_CHECKING:
     from worker.bootstrap import System
@@ -55,6 +57,7 @@ def findings(send_to: str | None, look_up: Lookup = look_up_txt) -> Iterator[Fin
     yield Finding(True, "configuration", f"{system.settings.config_dir}, {system.settings.environment}")
     yield from _unknown_names()
     yield from (_ways_in(publication) for publication in publications.values())
+    yield from warmup_findings(system.warmups, day_of(system.clock.now()))
     yield _guarded("limits", lambda: f"{len(system.shaping.groups)} destinations in shaping.toml")
     yield _guarded("templates", lambda: _templates(system))
     yield _guarded("database", lambda: _database(system))

@@ -12,21 +12,25 @@ from worker.campaigns import glance_queries
 from worker.cli.context import settings as current_settings
 from worker.cli.numbers import ID
 from worker.cli.output import counts, say, say_json, table
+from worker.cli.warmups import configured, warmup_lines
+from worker.delivery.warmup_glance_queries import warmups
+from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
-from worker.storage.glance import looking
+from worker.storage.glance import Ask, looking
 
 _WATCH_SECONDS = 1.0
 
 
-@click.command("status", short_help="Show campaigns, queues and limits.")
+@click.command("status", short_help="Show campaigns, queues, limits and warm-ups.")
 @click.argument("campaign", type=ID, required=False)
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Campaigns to show.")
 @click.option("--watch", is_flag=True, help="Show again every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def status(campaign: int | None, limit: int, *, watch: bool, as_json: bool) -> None:
-    """Show campaigns, queues and limits.
+    """Show campaigns, queues, limits and warm-ups.
 
-    Counts by status, the rate and the time left; how many mails wait in each queue and since when; which limits hold.
+    Counts by status, the rate and the time left; how many mails wait in each queue and since when; which limits hold;
+    how much of its day's allowance a new sending domain has used, and when the rest goes.
     """
     settings = current_settings()
     while True:
@@ -43,8 +47,19 @@ def status(campaign: int | None, limit: int, *, watch: bool, as_json: bool) -> N
 
 
 def _look(settings: Settings, campaign: int | None, limit: int) -> dict[str, Any]:
+    now = datetime.now(UTC)
     with looking(settings.database) as ask:
-        return glance_queries.status(ask, datetime.now(UTC), campaign_id=campaign, limit=limit)
+        seen = glance_queries.status(ask, now, campaign_id=campaign, limit=limit)
+        return {**seen, "warmup": _warmups(ask, settings, now)}
+
+
+def _warmups(ask: Ask, settings: Settings, now: datetime) -> list[dict[str, Any]] | None:
+    """None where a publication's file is wrong: what stands in the ledger is told all the same."""
+    try:
+        known = configured(settings)
+    except ConfigurationError:
+        return None
+    return warmups(ask, known, now)
 
 
 def _show(settings: Settings, seen: dict[str, Any]) -> None:
@@ -68,7 +83,7 @@ def _show(settings: Settings, seen: dict[str, Any]) -> None:
     say()
     from worker.cli.limits import limit_lines  # Redis and the shaping table, which JSON does without
 
-    for line in limit_lines(settings):
+    for line in (*limit_lines(settings), *warmup_lines(seen["warmup"])):
         say(line)
 
 

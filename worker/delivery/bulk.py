@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from worker.delivery import queries
 from worker.delivery.limits import Limits
@@ -41,10 +42,23 @@ class _Lane:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """What came of a turn: mails handed over, and how long there is no use in another (seconds)."""
+    """What came of a turn: mails handed over, and how long there is no use in another (seconds).
+
+    `held_until`: the sender's domain is warming up, and nothing more of the campaign goes before its next day.
+    """
 
     handed_over: int
     rest: float
+    held_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a step handed over, and seconds to wait before the next."""
+
+    handed: int
+    wait: float = 0.0
+    held_until: datetime | None = None
 
 
 class Bulk:
@@ -65,7 +79,8 @@ class Bulk:
     def turn(self, campaign_id: int) -> Turned:
         """Send for this campaign until its turn is over or nothing of it may go now."""
         until = self._clock.ticks() + TURN_SECONDS
-        handed_over, wait, more = 0, 0.0, True
+        handed_over, more = 0, True
+        step = _Step(0)
         lanes: list[_Lane] = []
         while self._clock.ticks() < until:
             if not lanes:
@@ -73,17 +88,17 @@ class Bulk:
                 if not lanes and not planning:
                     more = False
                     break
-            handed, wait = self._step(campaign_id, lanes) if lanes else (0, PLANNING_POLL_SECONDS)
-            handed_over += handed
-            if wait > LONGEST_WAIT_SECONDS:
+            step = self._step(campaign_id, lanes) if lanes else _Step(0, PLANNING_POLL_SECONDS)
+            handed_over += step.handed
+            if step.wait > LONGEST_WAIT_SECONDS or step.held_until is not None:
                 more = False
                 break
-            if wait > 0:
-                self._press.wait(wait)
+            if step.wait > 0:
+                self._press.wait(step.wait)
         # Where there is more to send, the next turn begins behind the conversations of this one.
         if not more or self._press.must_drain:
             self._press.drain(DRAIN_SECONDS)
-        return Turned(handed_over, wait if wait > LONGEST_WAIT_SECONDS else 0.0)
+        return Turned(handed_over, step.wait if step.wait > LONGEST_WAIT_SECONDS else 0.0, step.held_until)
 
     def _probe(self, campaign_id: int) -> tuple[list[_Lane], bool]:
         """The lanes with queued rows, none where the campaign is not going; and whether more are being planned."""
@@ -97,29 +112,29 @@ class Bulk:
         lanes = [_Lane(name, self._limits.of(row.publication, name)) for name in found]
         return lanes, row.status == CampaignStatus.PLANNING
 
-    def _step(self, campaign_id: int, lanes: list[_Lane]) -> tuple[int, float]:
-        """One claim on the lane whose turn it is; what was handed over, and seconds to wait before the next."""
+    def _step(self, campaign_id: int, lanes: list[_Lane]) -> _Step:
+        """One claim on the lane whose turn it is."""
         room = self._press.room()
         if room <= 0:
-            return 0, self._press.hop_wait() or 0.02
+            return _Step(0, self._press.hop_wait() or 0.02)
         now = self._clock.ticks()
         lane = min(lanes, key=lambda one: one.open_at)
         if lane.open_at > now:
-            return 0, lane.open_at - now
+            return _Step(0, lane.open_at - now)
         # the other lanes come first next time
         lanes.remove(lane)
-        handed, stays = self._claim(campaign_id, lane, room)
+        step, stays = self._claim(campaign_id, lane, room)
         if stays:
             lanes.append(lane)
-        return handed, 0.0
+        return step
 
-    def _claim(self, campaign_id: int, lane: _Lane, room: int) -> tuple[int, bool]:
+    def _claim(self, campaign_id: int, lane: _Lane, room: int) -> tuple[_Step, bool]:
         """Tokens, then rows. False: the lane has nothing queued any more."""
         grant = self._limiter.take(lane.limits, room)
         if grant.tokens == 0:
             lane.open_at = self._clock.ticks() + grant.wait
             self._waited(grant.blocked_by, grant.wait)
-            return 0, True
+            return _Step(0), True
         claim = self._press.claimer.campaign(campaign_id, lane.destination, grant.tokens)
         taken = len(claim.claimed) if claim else 0
         # sent first: a limiter that fails just then must not leave what is claimed lying until its lease ends
@@ -127,4 +142,4 @@ class Bulk:
             self._press.send(claim)
         if taken < grant.tokens:
             self._limiter.give_back(lane.limits, grant, grant.tokens - taken)
-        return taken, claim is not None
+        return _Step(taken, held_until=claim.held_until if claim else None), claim is not None

@@ -13,13 +13,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from worker.delivery import queries, set_queries
+from worker.delivery import queries, set_queries, warmup
 from worker.delivery.parcels import Claimed, Lease
 from worker.delivery.queries import AnyRow
 from worker.delivery.set_queries import QueuedRow
+from worker.delivery.warmup import Allowed
 from worker.domain.audience import SubscriptionStatus
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
+from worker.domain.warmup import NO_WARMUPS, Warmups
 from worker.storage.database import Database
 from worker.storage.moves import Move, record_moves
 
@@ -38,21 +40,28 @@ _SUSPECT = 2
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A lease and the deliveries under it. `ended`: rows that were looked at and came to an end instead."""
+    """A lease and the deliveries under it. `ended`: rows that were looked at and came to an end instead.
+
+    `held_until`: the sender's domain is warming up, and what is left of the campaign waits for its next day.
+    """
 
     lease: Lease
     claimed: tuple[Claimed, ...]
     ended: int
+    held_until: datetime | None = None
 
 
 class Claimer:
     """Claims for one process. `owner` names its journal."""
 
-    def __init__(self, database: Database, clock: Clock, owner: str, lease: timedelta) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, owner: str, lease: timedelta, warmups: Warmups = NO_WARMUPS
+    ) -> None:
         self._database = database
         self._clock = clock
         self._owner = owner
         self._lease = lease
+        self._warmups = warmups
 
     def campaign(self, campaign_id: int, destination: str, limit: int) -> Claim | None:
         """Up to `limit` queued rows of a going campaign, or None where there is nothing to claim."""
@@ -61,6 +70,7 @@ class Claimer:
         )
 
     def transactional(self, ids: Sequence[int]) -> Claim | None:
+        """Those of these deliveries of one publication that are queued, or None where none is."""
         return self._claim(lambda connection: queries.queued_transactional(connection, ids))
 
     def _claim(self, choose: Callable[[Connection], Sequence[Queued]]) -> Claim | None:
@@ -71,9 +81,12 @@ class Claimer:
             if not rows:
                 return None
             good, moves = _sort_out(connection, rows, now)
+            ended = len(rows) - len(good)
+            allowed = self._allowed(connection, good, now)
+            good = good[: allowed.n]
             lease_id = 0
             if good:
-                lease_id = queries.open_lease(connection, self._owner, now, now + self._lease)
+                lease_id = queries.open_lease(connection, self._owner, now, now + self._lease, allowed.counter)
                 set_queries.take(connection, lease_id, [row.id for row in good])
             # all at once, and so in one order: two claims would wait for each other's tallies crosswise
             record_moves(connection, [*moves, *_taken(good)])
@@ -81,8 +94,19 @@ class Claimer:
             lists = queries.pending_lists(connection, asked) if asked else {}
         until = ticks + self._lease.total_seconds()
         lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, len(good))
-        ours = tuple(claimed(row, lease_id, lists.get(row.subscriber_id or 0, ())) for row in good)
-        return Claim(lease, ours, len(rows) - len(good))
+        ours = tuple(
+            claimed(row, lease_id, lists.get(row.subscriber_id or 0, ()), allowed.counter) for row in good
+        )
+        return Claim(lease, ours, ended, allowed.held_until)
+
+    def _allowed(self, connection: Connection, rows: Sequence[Queued], now: datetime) -> Allowed:
+        """How many of them the warm-up of their domain lets go; all, at no cost, where it is not warming up."""
+        warming = self._warmups.get(rows[0].publication) if rows else None
+        if warming is None:
+            return Allowed(len(rows))
+        if rows[0].campaign_id is None:
+            return warmup.take_transactional(connection, warming, len(rows), now)
+        return warmup.take_bulk(connection, warming, len(rows), now, timedelta(seconds=START_WITHIN_SECONDS))
 
 
 def _suspect_alone(rows: Sequence[Queued]) -> Sequence[Queued]:
@@ -136,7 +160,9 @@ def _taken(rows: Sequence[Queued]) -> list[Move]:
     return [Move(one, old, none, new, none, n) for one, n in Counter(row.slice_id for row in rows).items()]
 
 
-def claimed(row: Queued, lease_id: int, lists: tuple[str, ...] = ()) -> Claimed:
+def claimed(
+    row: Queued, lease_id: int, lists: tuple[str, ...] = (), warmup_day_id: int | None = None
+) -> Claimed:
     """A row of the parcel query as a value."""
     return Claimed(
         id=row.id, lease_id=lease_id, publication=row.publication, kind=_KINDS[row.kind], campaign_id=row.campaign_id,
@@ -145,6 +171,7 @@ def claimed(row: Queued, lease_id: int, lists: tuple[str, ...] = ()) -> Claimed:
         address=row.address, name=row.name or "", locale=row.locale or "",
         created_at=row.created_at, attempts=row.attempts, first_attempt_at=row.first_attempt_at,
         expires_at=row.expires_at, shows_campaign_id=row.shows_campaign_id,
+        warmup_day_id=warmup_day_id,
     )  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from worker.delivery import due_queries, queries
+from worker.delivery import due_queries, queries, warmup_queries
 from worker.delivery.queries import AnyRow
 from worker.domain.clock import Clock
 from worker.domain.delivery import OPEN, DeliveryStatus, Reason
+from worker.domain.warmup import day_of
 from worker.storage.database import Database
 from worker.storage.moves import Move, record_moves
 
@@ -41,7 +42,7 @@ class Due:
 
     def retention(self) -> int:
         """Events and finished deliveries older than the retention go; the counts stay."""
-        return self._in_sets(self._old_events) + self._old_deliveries()
+        return self._in_sets(self._old_events) + self._old_deliveries() + self._old_warmup_days()
 
     def _old_events(self, connection: Connection, now: datetime) -> int:
         return due_queries.delete_events(connection, now - self._retention, _SET_SIZE)
@@ -61,6 +62,11 @@ class Due:
                 break
             cursor = rows[-1].id
         return total
+
+    def _old_warmup_days(self) -> int:
+        """A few rows a day and domain."""
+        with self._database.write() as connection:
+            return warmup_queries.delete_before(connection, day_of(self._clock.now() - self._retention))
 
     def oldest_transactional(self) -> int | None:
         """The oldest queued transactional delivery, to ring for."""

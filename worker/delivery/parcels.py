@@ -48,6 +48,8 @@ class Claimed:
     first_attempt_at: datetime | None
     expires_at: datetime | None
     shows_campaign_id: int | None = None
+    warmup_day_id: int | None = None
+    """The counter it was taken from, where its sender's domain is warming up."""
 
 
 @dataclass(slots=True, eq=False)

@@ -23,6 +23,7 @@ from worker.delivery.transports.base import Transport
 from worker.domain.clock import Clock
 from worker.domain.errors import PermanentError
 from worker.domain.replies import Outcome
+from worker.domain.warmup import Warmups
 from worker.storage.database import Database
 
 log = structlog.get_logger(__name__)
@@ -44,6 +45,7 @@ class PressSettings:
     connections: int
     lease: timedelta
     journal_dir: Path
+    warmups: Warmups
 
 
 Observe = Callable[[Sequence[Result]], None]
@@ -62,7 +64,7 @@ class Press:
         self._observe = observe
         self.most = _SQLITE_CLAIM if database.is_sqlite else _CLAIM
         self._journal = Journal(settings.journal_dir)
-        self.claimer = Claimer(database, clock, self._journal.owner, settings.lease)
+        self.claimer = Claimer(database, clock, self._journal.owner, settings.lease, settings.warmups)
         self._pace = Pace(clock, least=2 * settings.connections, most=2 * self.most)
         self._recorder = Recorder(database, policy, clock, settings.lease, self._recorded)
         self._courier = Courier(transport, self._journal, clock, settings.connections, self._recorder.take)

@@ -122,9 +122,11 @@ def queued_destinations(connection: Connection, campaign_id: int, known: Sequenc
     ]
 
 
-def open_lease(connection: Connection, owner: str, now: datetime, expires_at: datetime) -> int:
+def open_lease(
+    connection: Connection, owner: str, now: datetime, expires_at: datetime, warmup_day_id: int | None = None
+) -> int:
     """A new lease; its id is the fencing token."""
-    values = {"owner": owner, "claimed_at": now, "expires_at": expires_at}
+    values = {"owner": owner, "claimed_at": now, "expires_at": expires_at, "warmup_day_id": warmup_day_id}
     return int(connection.execute(_LEASE, values).scalar_one())
 
 
@@ -183,8 +185,9 @@ def renew_leases(connection: Connection, ids: Sequence[int], now: datetime, expi
 
 
 def leases(connection: Connection) -> Sequence[AnyRow]:
-    """(id, owner, expires_at) of all; there is one for each claim in flight, so they are few."""
-    return connection.execute(select(LeaseRow.id, LeaseRow.owner, LeaseRow.expires_at)).all()
+    """(id, owner, expires_at, warmup_day_id) of all; there is one for each claim in flight, so they are few."""
+    columns = (LeaseRow.id, LeaseRow.owner, LeaseRow.expires_at, LeaseRow.warmup_day_id)
+    return connection.execute(select(*columns)).all()
 
 
 def under_lease(connection: Connection, lease_id: int, limit: int) -> Sequence[AnyRow]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from worker.delivery import queries, set_queries
+from worker.delivery import queries, set_queries, warmup
 from worker.delivery.parcels import Result
 from worker.delivery.set_queries import OutcomeRow
 from worker.delivery.transports.base import Exchange
@@ -59,19 +59,22 @@ def record(
         return [written for one in results for written in record(connection, policy, [one], clean=clean)]
     # in the order in which everybody locks them
     results = sorted(results, key=lambda one: one.claimed.id)
-    written = _give_back(connection, [one for one in results if one.exchange is None and not one.fault], clean=clean)
-    record_moves(connection, _counted(_SENDING, ((one.claimed.slice_id, _QUEUED) for one in written)))
+    back = _give_back(connection, [one for one in results if one.exchange is None and not one.fault], clean=clean)
     ended = [(one, _verdict(policy, one)) for one in results if one.exchange is not None or one.fault]
     holds = set_queries.write_outcomes(connection, [_outcome_row(one, verdict) for one, verdict in ended])
     ours = [(one, verdict) for one, verdict in ended if one.claimed.id in holds]
+    written = back + [one for one, _ in ours]
+    # before the tallies, as a claim takes from it: or the two would wait for each other crosswise
+    warmup.give_back(connection, written)
     attempts = [row for one, verdict in ours for row in _attempt_rows(one, verdict)]
     if attempts:
         queries.add_attempts(connection, attempts)
     for one, verdict in ours:
         if verdict.status is DeliveryStatus.BOUNCED:
             _suppress(connection, one)
-    record_moves(connection, _counted(_SENDING, ((one.claimed.slice_id, verdict) for one, verdict in ours)))
-    return written + [one for one, _ in ours]
+    ends = [(one.claimed.slice_id, _QUEUED) for one in back] + [(one.claimed.slice_id, end) for one, end in ours]
+    record_moves(connection, _counted(_SENDING, ends))
+    return written
 
 
 def _give_back(connection: Connection, back: Sequence[Result], *, clean: bool) -> list[Result]:

@@ -35,6 +35,7 @@ _YOUNG_SECONDS = 60.0
 class _Held:
     id: int
     expires_at: datetime
+    warmup_day_id: int | None
 
 
 class Recovery:
@@ -81,7 +82,7 @@ class Recovery:
             rows = queries.leases(connection)
         by_owner: dict[str, list[_Held]] = defaultdict(list)
         for row in rows:
-            by_owner[row.owner].append(_Held(row.id, row.expires_at))
+            by_owner[row.owner].append(_Held(row.id, row.expires_at, row.warmup_day_id))
         return by_owner
 
     def _owner(self, owner: str, held: Sequence[_Held]) -> int:
@@ -97,7 +98,7 @@ class Recovery:
             due = [one for one in held if gone or one.expires_at <= self._clock.now()]
             entries = read_journal(path) if here and due else {}
             for one in due:
-                self._take_over(one.id, entries)
+                self._take_over(one, entries)
         except BaseException:
             if dead is not None:
                 dead.release(bury=False)
@@ -106,15 +107,16 @@ class Recovery:
             dead.release(bury=True)
         return len(due)
 
-    def _take_over(self, lease_id: int, entries: Entries) -> None:
+    def _take_over(self, lease: _Held, entries: Entries) -> None:
         more = True
         while more:
             with self._database.write() as connection:
-                rows = queries.under_lease(connection, lease_id, _SET_SIZE)
-                self._settle(connection, [claimed(row, lease_id) for row in rows], entries)
+                rows = queries.under_lease(connection, lease.id, _SET_SIZE)
+                held = [claimed(row, lease.id, warmup_day_id=lease.warmup_day_id) for row in rows]
+                self._settle(connection, held, entries)
                 more = len(rows) == _SET_SIZE
                 if not more:
-                    queries.close_leases(connection, [lease_id])
+                    queries.close_leases(connection, [lease.id])
 
     def _settle(self, connection: Connection, rows: Sequence[Claimed], entries: Entries) -> None:
         """Journalled outcomes are recorded, a begun body is an unknown outcome, the rest was never started."""

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, CursorResult
 
 from worker.domain.campaign import GOING
-from worker.storage.types import as_stored, from_stored
+from worker.storage.moments import as_stored, from_stored
 
 _GOING = ", ".join(f"'{one}'" for one in sorted(GOING))
 

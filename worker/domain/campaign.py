@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from worker.domain.errors import IllegalMove
@@ -29,6 +30,16 @@ class CampaignReason(StrEnum):
 
 GOING = frozenset({CampaignStatus.PLANNING, CampaignStatus.SENDING})
 """Only these have their deliveries claimed."""
+
+# However long a campaign's limits say there is no use in a turn: other rows of it, under other limits, may
+# become due at any time.
+LONGEST_REST = timedelta(seconds=5)
+
+
+def resting_beyond(now: datetime) -> datetime:
+    """Who rests beyond this moment waits for the next day of a warm-up, and is not late: no limit rests as long."""
+    return now + LONGEST_REST
+
 
 _C = CampaignStatus
 

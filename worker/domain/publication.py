@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Literal
 from zoneinfo import ZoneInfo
@@ -26,7 +27,7 @@ class Sender:
 
     @property
     def domain(self) -> str:
-        return self.email.rpartition("@")[2]
+        return self.email.rpartition("@")[2].lower()
 
     @property
     def return_domain(self) -> str:
@@ -40,6 +41,14 @@ class Brand:
     color: str = "#1a56db"
     postal_address: str = ""
     language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class WarmupStart:
+    """That the sender's domain is new, and from which day it warms up; an empty `schedule` means the default one."""
+
+    start: date
+    schedule: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,7 @@ class Publication:
     limit_per_second: float | None = None
     campaigns_per_hour: int | None = None
     post_max_age_hours: float | None = None
+    warmup: WarmupStart | None = None
     token_hashes: tuple[str, ...] = ()
     """SHA-256 (hex) of each bearer token that may speak for this publication."""
     signing_secrets: tuple[bytes, ...] = field(default=(), repr=False)

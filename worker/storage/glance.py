@@ -8,13 +8,17 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any
 
 from worker.domain.errors import ConfigurationError, TemporaryError
+from worker.storage.moments import as_stored
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
-"""`ask(sql, values)`; values stand as `?` in the SQL on every database."""
+"""`ask(sql, values)`; values stand as `?` in the SQL on every database, times and dates are given as such."""
 
 
 @contextmanager
@@ -37,6 +41,27 @@ def moment(value: Any) -> datetime | None:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def through(connection: Connection) -> Ask:
+    """The same over a connection of `Database`, for what is asked both ways."""
+
+    def ask(sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        if connection.dialect.name == "sqlite":
+            found = connection.exec_driver_sql(sql, _as_text(values))
+        else:
+            found = connection.exec_driver_sql(sql.replace("?", "%s"), tuple(values))
+        return [tuple(row) for row in found]
+
+    return ask
+
+
+def _as_text(values: Sequence[object]) -> tuple[object, ...]:
+    """As SQLite keeps them."""
+    return tuple(
+        as_stored(one) if isinstance(one, datetime) else one.isoformat() if isinstance(one, date) else one
+        for one in values
+    )
+
+
 @contextmanager
 def _sqlite(url: str) -> Iterator[Ask]:
     path = url.partition("///")[2]
@@ -47,7 +72,7 @@ def _sqlite(url: str) -> Iterator[Ask]:
         raise ConfigurationError(f"there is no database at {path} yet: run `pressrun db upgrade`") from None
     try:
         connection.execute("PRAGMA query_only=ON")
-        yield lambda sql, values: connection.execute(sql, tuple(values)).fetchall()
+        yield lambda sql, values: connection.execute(sql, _as_text(values)).fetchall()
     except sqlite3.OperationalError as error:
         raise _unready(str(error), missing="no such" in str(error)) from None
     finally:

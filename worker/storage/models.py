@@ -5,7 +5,7 @@ Statuses and reasons are stored as the words of `worker.domain`; the domain's ta
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -236,6 +236,8 @@ class LeaseRow(Base):
     """`host:journal-name`: whose journal is to be read before the claim is taken over."""
     claimed_at: Mapped[datetime]
     expires_at: Mapped[datetime]
+    warmup_day_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The counter its rows were taken from, for what comes back unsent; NULL where the domain is not warming up."""
 
 
 class DeliveryRow(Base):
@@ -290,6 +292,22 @@ class DeliveryRow(Base):
     enhanced: Mapped[str] = mapped_column(String(16), default="")
     reply: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[datetime]
+
+
+class WarmupDayRow(Base):
+    """Mails that a sending domain has offered on a day (UTC) of its warm-up.
+
+    By lane, bulk or transactional: who sends a confirmation never waits for a bulk claim's row.
+    """
+
+    __tablename__ = "warmup_days"
+    __table_args__ = (UniqueConstraint("domain", "day", "lane"),)
+
+    id: Mapped[int] = mapped_column(BigKey, primary_key=True)
+    domain: Mapped[str] = mapped_column(String(255))
+    day: Mapped[date]
+    lane: Mapped[str] = mapped_column(String(16))
+    used: Mapped[int] = mapped_column(BigInteger)
 
 
 class AttemptRow(Base):

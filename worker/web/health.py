@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import redis
 import structlog
@@ -14,8 +14,10 @@ from starlette.responses import Response
 
 from worker.campaigns.progress import queue_view
 from worker.delivery.view_queries import totals
+from worker.delivery.warmup_glance_queries import warmups
 from worker.domain.errors import ConfigurationError, FieldProblem, TemporaryError
 from worker.metrics import read_meters
+from worker.storage.glance import through
 from worker.storage.migrate import require_current
 from worker.web.problems import RETRY_AFTER_SECONDS, documented, problem
 
@@ -92,6 +94,7 @@ class _Collector:
         with self._system.database.read() as connection:
             counted = totals(connection)
             lanes = queue_view(connection, self._system.clock.now())
+            warming = warmups(through(connection), self._system.warmups, self._system.clock.now())
         labels = ["publication", "kind", "status", "reason"]
         deliveries = GaugeMetricFamily("pressrun_deliveries", "Deliveries by where they stand now.", labels=labels)
         for row in counted:
@@ -102,7 +105,19 @@ class _Collector:
         for lane, seen in lanes.items():
             depth.add_metric([lane], seen["depth"])
             oldest.add_metric([lane], seen["oldest_s"])
-        yield from (depth, oldest)
+        yield from (depth, oldest, *_warmup_metrics(warming))
 
     def _redis(self) -> Iterator[Metric]:
         yield from read_meters(self._system.redis)
+
+
+def _warmup_metrics(warming: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    for key, words in (
+        ("used", "Mails of today of a sending domain that warms up."),
+        ("allowance", "Mails that may be."),
+        ("waiting", "Bulk mails that wait for later days."),
+    ):
+        family = GaugeMetricFamily(f"pressrun_warmup_{key}", words, labels=["domain"])
+        for one in warming:
+            family.add_metric([one["domain"]], one[key])
+        yield family
