@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import date
 from pathlib import Path
 
 import pytest
 
 from tests.servers import REPOSITORY
 from worker.domain.errors import ConfigurationError
+from worker.domain.publication import WarmupStart
 from worker.publications import load_publications, secret_names
 
 _SAMPLE = (REPOSITORY / "config" / "publications" / "daily.toml").read_text("utf-8")
@@ -82,6 +84,15 @@ def test_templates_are_looked_for_beside_the_file(config: Path) -> None:
         ('slug = "posts"', 'slug = "All Posts"', "lists.0.slug: found 'All Posts'"),
         ("[[lists]]", "[[lists]]\nslug = 'posts'\nname = 'x'\n[[lists]]", "lists.slug: found ['posts', 'posts']"),
         ("[[lists]]", "[lists", "cannot be read"),
+        ("[sender]", "[warmup]\n[sender]", "warmup.start: found nothing; this key is needed"),
+        ("[sender]", "[warmup]\nstart = 3\n[sender]", "warmup.start: found 3; allowed: a date such as 2025-03-01"),
+        ("[sender]", "[warmup]\nstart = '1.3.2025'\n[sender]", "warmup.start: found '1.3.2025'; allowed: a date such"),
+        ("[sender]", "[warmup]\nstart = 2025-03-01T09:00:00Z\n[sender]", "allowed: a date such as 2025-03-01"),
+        ("[sender]", "[warmup]\nstart = 2025-03-01\nschedule = [9, 5]\n[sender]", "schedule: found [9, 5]; allowed: m"),
+        ("[sender]", "[warmup]\nstart = 2025-03-01\nschedule = [0]\n[sender]", "schedule: found [0]; allowed: mails a"),
+        ("[sender]", "[warmup]\nstart = 2025-03-01\nschedule = []\n[sender]", "schedule: found []; allowed: mails a"),
+        ("[sender]", "[warmup]\nstart = 2025-03-01\nschedule = ['9']\n[sender]", "schedule.0: found '9'; allowed: a v"),
+        ("[sender]", "[warmup]\nstart = 2025-03-01\nsteps = [9]\n[sender]", "warmup.steps: there is no such key"),
     ],
 )
 def test_a_wrong_key_is_named(config: Path, old: str, new: str, named: str) -> None:
@@ -124,3 +135,21 @@ def test_two_publications_may_not_share_a_credential(config: Path) -> None:
 def test_none_at_all_is_an_error(config: Path) -> None:
     with pytest.raises(ConfigurationError, match="holds no publication"):
         load_publications(config, {})
+
+
+_WARM = "[warmup]\nstart = {}\n[sender]"
+
+
+@pytest.mark.parametrize("start", ["2025-03-01", "'2025-03-01'"])
+def test_a_new_domain_is_one_from_a_date_on(config: Path, start: str) -> None:
+    found = load_publications(_write(config, _SAMPLE.replace("[sender]", _WARM.format(start), 1)), {})["daily"]
+    assert found.warmup == WarmupStart(date(2025, 3, 1))
+
+
+def test_publications_of_one_domain_do_not_contradict_each_other(config: Path) -> None:
+    _write(config, _SAMPLE.replace("[sender]", _WARM.format("2025-03-01"), 1))
+    _write(config, _SAMPLE.replace("[sender]", _WARM.format("2025-03-02"), 1), "weekly")
+    with pytest.raises(ConfigurationError, match=r"'daily' and 'weekly': warmup: found two for blog.example; allowed"):
+        load_publications(config, {})
+    _write(config, _SAMPLE, "weekly")
+    assert load_publications(config, {})["weekly"].warmup is None

@@ -37,6 +37,11 @@ def test_an_empty_variable_is_unset(tmp_path: Path) -> None:
     assert _load(tmp_path, "limit_per_second = 5", PRESSRUN_LIMIT_PER_SECOND="").limit_per_second is None
 
 
+def test_the_warmup_schedule_is_a_list(tmp_path: Path) -> None:
+    assert _load(tmp_path, "warmup_schedule = [10, 20]").warmup_schedule == (10, 20)
+    assert _load(tmp_path, PRESSRUN_WARMUP_SCHEDULE="10, 15,20").warmup_schedule == (10, 15, 20)
+
+
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
@@ -54,6 +59,8 @@ def test_an_empty_variable_is_unset(tmp_path: Path) -> None:
         ({"PRESSRUN_OLD_SECRET_KEYS": f"300={_KEY}"}, "allowed: ids from 0 to 255"),
         ({"PRESSRUN_ENVIRONMENT": "production", "PRESSRUN_SECRET_KEY": ""}, "PRESSRUN_SECRET_KEY: found nothing"),
         ({"PRESSRUN_ENVIRONMENT": "production", "PRESSRUN_PUBLIC_URL": "http://x"}, "needs an https:// URL"),
+        ({"PRESSRUN_WARMUP_SCHEDULE": "150,many"}, "PRESSRUN_WARMUP_SCHEDULE: found 'many'; allowed: a valid integer"),
+        ({"PRESSRUN_WARMUP_SCHEDULE": "250,150"}, "allowed: mails a day for 1 to 366 days, such as 150, 250, 400"),
         ({"PRESSRUN_CONFIG": "/nowhere.toml"}, "PRESSRUN_CONFIG: no file at '/nowhere.toml'"),
     ],
 )

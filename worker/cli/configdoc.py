@@ -51,6 +51,18 @@ way in closed.
 
 A bearer token may also stand in the file, as its SHA-256: `token_sha256 = ["…"]`.
 
+## A new sending domain
+
+`[warmup]` in a publication's file says that its sender's domain is new;
+[operations](operations.md#a-new-domain-warm-up) says how it grows.
+
+| key | what it is |
+|---|---|
+| `start` | the first day (UTC), such as `2025-03-01` |
+| `schedule` | mails a day from then on, such as `[150, 250, 400]`; default: `PRESSRUN_WARMUP_SCHEDULE` |
+
+It holds for all publications that send by the domain; two that say it must say the same.
+
 ## Limits by destination
 
 `config/shaping.toml` lists the large mailbox providers with what they accept; each figure has its source beside it.

@@ -244,6 +244,37 @@ def test_a_rest_is_never_long(database: Database, clock: FakeClock) -> None:
     assert [one.campaign_id for one in wake(database, clock, 1)] == [only]
 
 
+def test_a_campaign_whose_domain_warms_up_rests_for_as_long_as_that_takes(database: Database, clock: FakeClock) -> None:
+    """Nothing of it may go before the next day; others go meanwhile."""
+    warm, other = seed(database, clock, "post-1"), seed(database, clock, "post-2", "weekly")
+    [turn] = wake(database, clock, 1)
+    begin(database, clock, turn)
+    tomorrow = clock.now() + timedelta(hours=10)
+    with database.write() as connection:
+        following = turns.next_turn(connection, turn, clock.now(), timedelta(0), tomorrow)
+    assert following == Turn(0, 2, other)
+    begin(database, clock, following)
+    assert end(database, clock, following, rest=2) is None
+    clock.advance(hours=9, minutes=59)
+    with database.read() as connection:
+        assert turns.held(connection, clock.now()) == [(warm, "daily")]
+    assert [one.campaign_id for one in wake(database, clock, 1)] == [other]
+    clock.advance(minutes=1)
+    with database.read() as connection:
+        assert turns.held(connection, clock.now()) == []
+    assert choose(database, clock) == warm
+
+
+def test_a_campaign_that_is_roused_has_its_turn(database: Database, clock: FakeClock) -> None:
+    only = seed(database, clock, "post-1")
+    [turn] = wake(database, clock, 1)
+    begin(database, clock, turn)
+    with database.write() as connection:
+        assert turns.next_turn(connection, turn, clock.now(), timedelta(0), clock.now() + timedelta(days=1)) is None
+        turns.rouse(connection, [only])
+    assert wake(database, clock, 1) == [Turn(0, 2, only)]
+
+
 def test_a_chain_that_just_ends_does_not_miss_work_that_just_came(database: Database, clock: FakeClock) -> None:
     """Whoever commits work wakes the chains after it: one of the two sees the other."""
     for round_ in range(10):

@@ -58,6 +58,26 @@ def test_upgrade_from_empty_and_back_to_nothing(empty: Database) -> None:
     assert migrate.state(empty).status is MigrationStatus.EMPTY
 
 
+def test_fencing_tokens_go_on_over_a_migration_and_back(empty: Database) -> None:
+    """A lease's id is never used twice; a table that is made anew would begin at 1 again."""
+    add = "INSERT INTO leases (owner, claimed_at, expires_at) VALUES ('a', '2025-02-09', '2025-02-09') RETURNING id"
+
+    def claimed() -> int:
+        with empty.write() as connection:
+            token = int(connection.execute(text(add)).scalar_one())
+            connection.execute(text("DELETE FROM leases"))
+        return token
+
+    migrate.upgrade(empty)
+    migrate.downgrade(empty, "0001")
+    assert "warmup_days" not in tables(empty)
+    assert [claimed(), claimed()] == [1, 2]
+    migrate.upgrade(empty)
+    assert claimed() == 3
+    migrate.downgrade(empty, "0001")
+    assert claimed() == 4
+
+
 def test_autogenerate_finds_nothing_to_do(empty: Database) -> None:
     migrate.upgrade(empty)
     with empty.read() as connection:

@@ -21,10 +21,11 @@ from tests.unit.intake.making import TOKEN, sample
 from worker.bootstrap import System, build
 from worker.domain.clock import FakeClock
 from worker.domain.doorbell import RecordingDoorbell
+from worker.domain.warmup import Lane, Warmup
 from worker.settings import Settings
 from worker.storage.database import Database
 from worker.storage.migrate import upgrade
-from worker.storage.models import SliceRow, TallyRow
+from worker.storage.models import SliceRow, TallyRow, WarmupDayRow
 from worker.web.app import create_app
 
 MIGRATED = pytest.mark.usefixtures("migrated")
@@ -147,6 +148,23 @@ def test_metrics_come_from_the_counters(http: httpx.Client, system: System, cloc
     assert 'pressrun_queue_depth{lane="bulk"} 3.0' in lines
     assert 'pressrun_queue_oldest_seconds{lane="bulk"} 30.0' in lines
     assert 'pressrun_up{part="redis"} 1.0' in lines
+
+
+def test_metrics_tell_of_domains_that_warm_up(http: httpx.Client, system: System, clock: FakeClock) -> None:
+    """Of two publications that send by one domain, one line; of a domain that is not new, none."""
+    one = Warmup("blog.example", clock.now().date(), (40, 80), 0.1)
+    system.__dict__["warmups"] = {"daily": one, "other": one}
+    seed_campaign(system.database, clock.now(), 30)
+    with system.database.write() as connection:
+        for lane, n in ((Lane.BULK, 20), (Lane.TRANSACTIONAL, 3)):
+            counter = {"domain": "blog.example", "day": clock.now().date(), "lane": lane, "used": n}
+            connection.execute(insert(WarmupDayRow).values(counter))
+    lines = [line for line in http.get("/metrics").text.splitlines() if line.startswith("pressrun_warmup_")]
+    assert lines == [
+        'pressrun_warmup_used{domain="blog.example"} 23.0',
+        'pressrun_warmup_allowance{domain="blog.example"} 40.0',
+        'pressrun_warmup_waiting{domain="blog.example"} 14.0',
+    ]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
