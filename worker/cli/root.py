@@ -20,7 +20,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Show it: a sign-up, its confirmation, and one post to a thousand readers."),
     "emit": ("events", "Hand in events from files (JSON, or one per line; `-` is stdin)."),
     "import": ("subscribers", "Bring in subscribers from a CSV file."),
-    "status": ("status", "Show campaigns, queues and limits."),
+    "status": ("status", "Show campaigns, queues, limits and warm-ups."),
     "deliveries": ("deliveries", "List deliveries."),
     "delivery": ("deliveries", "Show one delivery's whole life."),
     "pause": ("control", "Pause a campaign."),

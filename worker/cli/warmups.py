@@ -61,4 +61,4 @@ def _advice(warmup: Warmup) -> str:
     if not steep:
         return ""
     days = ", ".join(map(str, steep))
-    return f"; day {days}: more than twice the day before, after which Google limits rates; grow more slowly"
+    return f"; day {days}: more than twice the day before, for which Google may limit you; grow more slowly"
