@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 
@@ -16,10 +16,12 @@ from worker.audience.unconfirmed import Unconfirmed
 from worker.campaigns.control import Control
 from worker.campaigns.opening import CampaignRules
 from worker.campaigns.planning import Planner
+from worker.campaigns.replay import Replay
 from worker.campaigns.turns import Slots
 from worker.delivery.composing import Composer, Links
 from worker.delivery.due import Due
 from worker.delivery.limits import Limits
+from worker.delivery.parcels import Result
 from worker.delivery.record import RecordPolicy
 from worker.delivery.recover import Recovery
 from worker.delivery.throttling import Limit, Limiter, RedisLimiter, Shaping
@@ -118,6 +120,10 @@ class System:
         return Control(self.database, self.clock, self.doorbell, self.slots)
 
     @cached_property
+    def replay(self) -> Replay:
+        return Replay(self.database, self.clock, self.doorbell, self.slots)
+
+    @cached_property
     def slots(self) -> Slots:
         return Slots(self.database, self.clock, self.doorbell, self.settings.slots)
 
@@ -190,7 +196,16 @@ class System:
 
     @cached_property
     def recovery(self) -> Recovery:
-        return Recovery(self.database, self.clock, self.record_policy, self.settings.journal_dir)
+        return Recovery(
+            self.database, self.clock, self.record_policy, self.settings.journal_dir, self.count_unknown
+        )
+
+    def count_unknown(self, written: Sequence[Result]) -> None:
+        """Whatever became of them: an outcome that nobody knows may be a mail that came twice, or is held."""
+        for lane, bulk in (("bulk", True), ("transactional", False)):
+            n = sum(1 for one in written if one.unknown and (one.claimed.campaign_id is not None) is bulk)
+            if n:
+                self.meters.inc("unknown_outcomes", {"lane": lane}, n)
 
     @cached_property
     def delivery_views(self) -> DeliveryViews:

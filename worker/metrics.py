@@ -28,6 +28,7 @@ RETRY_SECONDS = 30.0
 COUNTERS = {
     "limit_wait_seconds": ("Seconds spent waiting for a rate limit.", ("limit",)),
     "sweep_findings": ("What sweeps have found and dealt with.", ("kind",)),
+    "unknown_outcomes": ("Conversations cut between the body and its answer.", ("lane",)),
 }
 HISTOGRAMS = {
     "send_seconds": ("One SMTP conversation, from MAIL FROM to its last reply.", ("lane",)),

@@ -170,6 +170,7 @@ class Station:
             ]
             if took:
                 self.system.meters.observe("send_seconds", {"lane": lane}, took)
+        self.system.count_unknown(written)
 
     def _waited(self, limit: str, seconds: float) -> None:
         self.system.meters.inc("limit_wait_seconds", {"limit": limit}, seconds)

@@ -3,15 +3,14 @@ rows follow in slices."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
 from sqlalchemy import Connection
 
-from worker.campaigns import queries
-from worker.campaigns.moving import Haul, haul, outstanding, settle
+from worker.campaigns import queries, retrying
+from worker.campaigns.moving import haul, outstanding, settle
 from worker.campaigns.pace import Pace, Sleep
 from worker.campaigns.queries import AnyRow
 from worker.campaigns.state import CANCELLABLE, cancel, open_status, released, reopen
@@ -20,17 +19,12 @@ from worker.domain.campaign import GOING, CampaignReason, CampaignStatus, check_
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus
 from worker.domain.doorbell import Doorbell
-from worker.domain.errors import Conflict, InvalidInput, NotFound
+from worker.domain.errors import Conflict, NotFound
 from worker.storage.database import Database
 
 _S = CampaignStatus
 
 Act = Callable[[int], None]
-
-RETRYABLE = (
-    DeliveryStatus.FAILED, DeliveryStatus.BOUNCED, DeliveryStatus.EXPIRED, DeliveryStatus.UNKNOWN,
-    DeliveryStatus.SUPPRESSED, DeliveryStatus.CANCELLED,
-)  # fmt: skip
 
 # What may be done, for the error of who tried something else.
 _ALLOWED: dict[CampaignStatus, str] = {
@@ -39,7 +33,7 @@ _ALLOWED: dict[CampaignStatus, str] = {
     _S.PAUSED: "resume, cancel or retry",
     _S.FINISHED: "retry",
     _S.CANCELLED: "retry --status cancelled",
-    _S.FAILED: "retry",
+    _S.FAILED: "retry or cancel",
 }
 
 
@@ -83,19 +77,31 @@ class Control:
         self._doorbell.tidy(campaign_id)
 
     def retry(self, campaign_id: int, statuses: Sequence[str] = (DeliveryStatus.FAILED,)) -> int:
-        """Send again to those that ended with one of these statuses; how many. Raises `InvalidInput` too.
+        """Send again to those that ended with one of these statuses; how many so far. Raises `InvalidInput` too.
 
-        Done when it returns, in slices; one that was cut short can be called again.
+        It takes 3 s at most; where there are more rows than that, the tidy task or `finish_retry` does the rest.
         """
-        chosen = _retryable(statuses)
+        chosen = retrying.retryable(statuses)
         with self._database.write() as connection:
             self._reopen_for(connection, campaign_id, chosen)
-        total = sum(self._retry_status(campaign_id, status) for status in chosen)
-        with self._database.write() as connection:
-            settle(connection, campaign_id, self._clock.now())
-            status = _S(_found(connection, campaign_id).status)
-        self._go_on(campaign_id, status)
+            retrying.begin(connection, campaign_id, chosen)
+        moved = self.tidy(campaign_id)
+        with self._database.read() as connection:
+            campaign = queries.head(connection, campaign_id)
+        if campaign is not None and campaign.status == _S.PLANNING:
+            self._doorbell.plan(campaign_id)
+        return moved
+
+    def finish_retry(self, campaign_id: int) -> int:
+        """Do the rest of it here, however long it takes; how many."""
+        total = 0
+        while self._is_retried(campaign_id):
+            total += self.tidy(campaign_id)
         return total
+
+    def _is_retried(self, campaign_id: int) -> bool:
+        with self._database.read() as connection:
+            return retrying.outstanding(connection, campaign_id)
 
     # -- all campaigns
 
@@ -108,7 +114,7 @@ class Control:
         return self._each({_S.PAUSED}, CampaignReason.OPERATOR, self.resume)
 
     def cancel_all(self) -> list[int]:
-        """Every campaign that is going or paused, held ones too."""
+        """Every campaign that is going, paused or failed, held ones too."""
         return self._each(CANCELLABLE, None, self.cancel)
 
     def _each(self, statuses: Collection[CampaignStatus], reason: str | None, act: Act) -> list[int]:
@@ -130,30 +136,27 @@ class Control:
 
     # -- moving the rows
 
-    def tidy(self, campaign_id: int) -> None:
-        """Move the rows of a cancelled or reopened campaign to where its status says; rings itself after 3 s."""
+    def tidy(self, campaign_id: int) -> int:
+        """Move the rows of a cancelled, reopened or retried campaign to where they should be; how many.
+
+        Rings for itself after 3 s.
+        """
         with self._database.read() as connection:
             campaign = queries.head(connection, campaign_id)
         hauls = outstanding(campaign) if campaign is not None else ()
-        if not hauls:
-            return
+        if not hauls and not self._is_retried(campaign_id):
+            return 0
         pace = Pace(self._database, self._clock, self._sleep)
+        total = retrying.run(pace, campaign_id)
         for job in hauls:
-            haul(pace, campaign_id, job, lambda _, now_campaign: outstanding(now_campaign) == hauls)
+            total += haul(pace, campaign_id, job, lambda _, now_campaign: outstanding(now_campaign) == hauls)
         if pace.over:
             self._doorbell.tidy(campaign_id)
         else:
             with self._database.write() as connection:
                 settle(connection, campaign_id, self._clock.now())
         self._slots.wake()
-
-    def _retry_status(self, campaign_id: int, status: DeliveryStatus) -> int:
-        pace = Pace(self._database, self._clock, self._sleep, seconds=math.inf)
-
-        def still(connection: Connection, campaign: AnyRow) -> bool:
-            return queries.has_rows(connection, campaign_id, (status,)) and _open_for_retry(connection, campaign)
-
-        return haul(pace, campaign_id, Haul(status, DeliveryStatus.QUEUED), still)
+        return total
 
     def _reopen_for(self, connection: Connection, campaign_id: int, chosen: Sequence[DeliveryStatus]) -> None:
         campaign = _found(connection, campaign_id)
@@ -166,22 +169,6 @@ class Control:
             # Planning looks at template and post again, if nothing has been planned.
             check_campaign_move(status, _S.PLANNING)
             queries.change(connection, campaign_id, {"status": _S.PLANNING, "reason": CampaignReason.NONE})
-
-
-def _open_for_retry(connection: Connection, campaign: AnyRow) -> bool:
-    """In the transaction of the rows' move, or a sweep between the two would find the campaign finished again."""
-    if campaign.status == _S.FINISHED:
-        check_campaign_move(_S.FINISHED, _S.SENDING)
-        values = {"status": _S.SENDING, "reason": CampaignReason.NONE, "finished_at": None}
-        queries.change(connection, campaign.id, values)
-    return _S(campaign.status) is not _S.CANCELLED
-
-
-def _retryable(statuses: Sequence[str]) -> tuple[DeliveryStatus, ...]:
-    allowed = ", ".join(RETRYABLE)
-    if not statuses or not set(statuses) <= set(RETRYABLE):
-        raise InvalidInput.of("status", f"found {', '.join(statuses) or 'none'}; allowed: {allowed}")
-    return tuple(dict.fromkeys(DeliveryStatus(one) for one in statuses))
 
 
 def _found(connection: Connection, campaign_id: int) -> AnyRow:

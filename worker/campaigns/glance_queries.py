@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,9 +53,10 @@ def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: in
     heads = _heads(ask, campaign_id, limit)
     if campaign_id is not None and not heads:
         raise NotFound(f"there is no campaign {campaign_id}")
-    counts = _counts(ask, [one.id for one in heads])
+    ids = [one.id for one in heads]
+    counts, retrying = _counts(ask, ids), _retrying(ask, ids)
     return {
-        "campaigns": [campaign_object(one, counts[one.id], now) for one in heads],
+        "campaigns": [campaign_object(one, counts[one.id], now, retrying.get(one.id, ())) for one in heads],
         "queues": {
             "transactional": _lane(ask, now, "IS NULL", _OLDEST.format("IS NULL"), ()),
             "bulk": _lane(ask, now, _OF_SENDING, _OLDEST_OF_SENDING, (resting_beyond(now),)),
@@ -77,6 +79,14 @@ def _counts(ask: Ask, ids: Sequence[int]) -> defaultdict[int, dict[str, int]]:
             if n:
                 found[campaign_id][word] = int(n)
     return found
+
+
+def _retrying(ask: Ask, ids: Sequence[int]) -> dict[int, list[str]]:
+    if not ids:
+        return {}
+    found = ask(f"SELECT campaign_id, statuses FROM retries WHERE campaign_id IN ({_marks(ids)})", ids)  # noqa: S608
+    # SQLite keeps JSON as text
+    return {one: json.loads(said) if isinstance(said, str) else said for one, said in found}
 
 
 def _lane(ask: Ask, now: datetime, chosen: str, oldest: str, values: Sequence[object]) -> dict[str, float]:

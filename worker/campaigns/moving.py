@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from worker.campaigns import queries
 from worker.campaigns.pace import Pace
 from worker.campaigns.queries import AnyRow
-from worker.campaigns.state import CANCELLABLE
+from worker.campaigns.state import OPEN_CAMPAIGN
 from worker.domain.campaign import CampaignStatus
 from worker.domain.delivery import OPEN, DeliveryStatus, Reason
 from worker.storage.moves import Move, record_moves
@@ -21,7 +21,7 @@ from worker.storage.moves import Move, record_moves
 
 @dataclass(frozen=True, slots=True)
 class Haul:
-    """Rows at `old` (with this reason, or None: with any) that go to `new`: `cancelled` or `queued`."""
+    """Rows at `old` (with this reason, or None: with any) that go to `new`: `cancelled`, `queued` or `sent`."""
 
     old: DeliveryStatus
     new: DeliveryStatus
@@ -40,7 +40,7 @@ def outstanding(campaign: AnyRow) -> tuple[Haul, ...]:
     status, at_rest = CampaignStatus(campaign.status), campaign.finished_at is not None
     if status is CampaignStatus.CANCELLED and not at_rest:
         return _CANCEL
-    if status in CANCELLABLE and at_rest:
+    if status in OPEN_CAMPAIGN and at_rest:
         return _PUT_BACK
     return ()
 
@@ -70,23 +70,18 @@ def haul(pace: Pace, campaign_id: int, job: Haul, still: Still) -> int:
             rows = queries.take_rows(connection, campaign_id, job.old, job.reason, after, pace.size)
             if not rows:
                 break
-            _move(connection, job, rows)
+            move(connection, job.old, job.new, rows)
         after = rows[-1].id
         total += len(rows)
     return total
 
 
-def _move(connection: Connection, job: Haul, rows: queries.Rows) -> None:
-    ids = [row.id for row in rows]
-    if job.new is DeliveryStatus.CANCELLED:
-        queries.cancel_rows(connection, ids)
-        reason = Reason.CAMPAIGN_CANCELLED
-    else:
-        queries.requeue_rows(connection, ids)
-        reason = Reason.NONE
+def move(connection: Connection, old: DeliveryStatus, new: DeliveryStatus, rows: queries.Rows) -> None:
+    """Rows (id, slice_id, reason) that are all at `old`, with their tallies, in the caller's transaction."""
+    queries.MOVES[new](connection, [row.id for row in rows])
+    reason = Reason.CAMPAIGN_CANCELLED if new is DeliveryStatus.CANCELLED else Reason.NONE
     places = Counter((row.slice_id, Reason(row.reason)) for row in rows)
-    moves = [Move(slice_id, job.old, old, job.new, reason, n) for (slice_id, old), n in places.items()]
-    record_moves(connection, moves)
+    record_moves(connection, [Move(place, old, was, new, reason, n) for (place, was), n in places.items()])
 
 
 def _more(connection: Connection, campaign_id: int, job: Haul) -> bool:

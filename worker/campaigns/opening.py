@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from worker.campaigns import plan_queries, queries
 from worker.campaigns.queries import AnyRow
-from worker.campaigns.state import CANCELLABLE, NEVER, begun, cancel, reopen
+from worker.campaigns.state import NEVER, OPEN_CAMPAIGN, begun, cancel, reopen
 from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaign_move
 from worker.domain.publication import Publication
 
@@ -58,7 +58,7 @@ def unpublish(connection: Connection, publication_slug: str, post_id: str, now: 
     campaign = queries.lock_by_post(connection, publication_slug, post_id)
     if campaign is None:
         return None
-    if CampaignStatus(campaign.status) not in CANCELLABLE:
+    if CampaignStatus(campaign.status) not in OPEN_CAMPAIGN:
         return Opened(campaign.id, False, f"campaign {campaign.id} is {campaign.status} already")
     cancel(connection, campaign, CampaignReason.UNPUBLISHED)
     return Opened(campaign.id, False, f"campaign {campaign.id} is cancelled; what was sent stays sent", tidy=True)

@@ -23,7 +23,8 @@ def campaign_view(connection: Connection, campaign_id: int, now: datetime) -> di
     campaign = queries.head(connection, campaign_id)
     if campaign is None:
         raise NotFound(f"there is no campaign {campaign_id}")
-    return campaign_object(campaign, _counts(connection, [campaign_id])[campaign_id], now)
+    retrying = view_queries.retrying(connection, [campaign_id]).get(campaign_id, ())
+    return campaign_object(campaign, _counts(connection, [campaign_id])[campaign_id], now, retrying)
 
 
 def list_campaigns(
@@ -31,8 +32,9 @@ def list_campaigns(
 ) -> list[dict[str, Any]]:
     """The newest first, as `campaign_object`. `going_only`: those that are being planned or sent."""
     found = view_queries.heads(connection, limit, going_only=going_only)
-    counts = _counts(connection, [campaign.id for campaign in found])
-    return [campaign_object(campaign, counts[campaign.id], now) for campaign in found]
+    ids = [campaign.id for campaign in found]
+    counts, retrying = _counts(connection, ids), view_queries.retrying(connection, ids)
+    return [campaign_object(campaign, counts[campaign.id], now, retrying.get(campaign.id, ())) for campaign in found]
 
 
 def queue_view(connection: Connection, now: datetime) -> dict[str, dict[str, float]]:

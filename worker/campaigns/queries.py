@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, Update, bindparam, func, or_, select, te
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.delivery import DeliveryStatus, Reason
-from worker.storage.models import UNTIDY, CampaignRow, DeliveryRow
+from worker.storage.models import UNTIDY, CampaignRow, DeliveryRow, RetryRow
 
 _C, _D = CampaignRow, DeliveryRow
 
@@ -86,7 +86,10 @@ def ids_with_status(connection: Connection, statuses: Collection[str], reason: s
 
 
 def untidy_ids(connection: Connection) -> list[int]:
-    return list(connection.execute(select(_C.id).where(text(UNTIDY)).order_by(_C.id)).scalars())
+    """Those with rows still to be moved, by a cancel, a reopening or a retry."""
+    untidy = connection.execute(select(_C.id).where(text(UNTIDY))).scalars()
+    retried = connection.execute(select(RetryRow.campaign_id)).scalars()
+    return sorted({*untidy, *retried})
 
 
 # -- moving rows
@@ -117,6 +120,16 @@ def requeue_rows(connection: Connection, ids: Sequence[int]) -> None:
         status=DeliveryStatus.QUEUED, reason=Reason.NONE, claims=0, attempts=0,
         first_attempt_at=None, next_attempt_at=None,
     ))  # fmt: skip
+
+
+def settle_rows(connection: Connection, ids: Sequence[int]) -> None:
+    """Considered sent, by somebody who knows."""
+    connection.execute(_rows(ids).values(status=DeliveryStatus.SENT, reason=Reason.NONE, next_attempt_at=None))
+
+
+MOVES = {
+    DeliveryStatus.CANCELLED: cancel_rows, DeliveryStatus.QUEUED: requeue_rows, DeliveryStatus.SENT: settle_rows,
+}  # fmt: skip
 
 
 def _rows(ids: Sequence[int]) -> Update:

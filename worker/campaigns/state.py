@@ -13,7 +13,8 @@ from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaig
 # "Released" for a campaign that is held: later than any clock, and safe to convert to any time zone.
 NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 
-CANCELLABLE = frozenset({CampaignStatus.PLANNING, CampaignStatus.SENDING, CampaignStatus.PAUSED})
+OPEN_CAMPAIGN = frozenset({CampaignStatus.PLANNING, CampaignStatus.SENDING, CampaignStatus.PAUSED})
+CANCELLABLE = OPEN_CAMPAIGN | {CampaignStatus.FAILED}
 
 
 def open_status(campaign: AnyRow) -> CampaignStatus:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select, text, update
 
 from worker.campaigns.queries import HEAD, Rows
 from worker.domain.campaign import CampaignStatus
 from worker.domain.delivery import OPEN, DeliveryStatus
-from worker.storage.models import GOING, CampaignRow, DeliveryRow, SliceRow, TallyRow
+from worker.storage.models import GOING, CampaignRow, DeliveryRow, RetryRow, SliceRow, TallyRow
 
 _C, _D = CampaignRow, DeliveryRow
 
@@ -30,6 +30,12 @@ def counts(connection: Connection, ids: Sequence[int]) -> Rows:
         .group_by(SliceRow.campaign_id, TallyRow.status)
     )
     return connection.execute(statement).all()
+
+
+def retrying(connection: Connection, ids: Sequence[int]) -> dict[int, list[str]]:
+    """Whose retry is not through, and which statuses it has still to do."""
+    statement = select(RetryRow.campaign_id, RetryRow.statuses).where(RetryRow.campaign_id.in_(ids))
+    return {row.campaign_id: row.statuses for row in connection.execute(statement)}
 
 
 def queued_transactional(connection: Connection) -> int:
@@ -94,7 +100,8 @@ def at_rest(connection: Connection) -> list[int]:
         for status in sorted(OPEN)
     )
     planned = select(_C.id).where(text(GOING), _C.status == CampaignStatus.SENDING, _C.finished_at.is_(None))
-    statement = planned.where(*(one.is_(None) for one in open_rows)).order_by(_C.id)
+    retried = exists().where(RetryRow.campaign_id == _C.id)
+    statement = planned.where(~retried, *(one.is_(None) for one in open_rows)).order_by(_C.id)
     return list(connection.execute(statement).scalars())
 
 

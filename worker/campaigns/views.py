@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +20,11 @@ Head = Any
 """A campaign's row with `id`, `publication`, `post_id`, `status`, `reason` and its times; SQLAlchemy's or our own."""
 
 
-def campaign_object(campaign: Head, counts: Counts, now: datetime) -> dict[str, Any]:
-    """`{"id", "publication", "post", "status", "reason", "counts": {STATUS: n}, "planned": n, "created_at",
-    "started_at", "finished_at", "rate", "eta_s"}`: times in ISO 8601 or None; `rate` in mails a second since the
-    first turn, `eta_s` in seconds, both None where there is nothing to say.
+def campaign_object(campaign: Head, counts: Counts, now: datetime, retrying: Sequence[str] = ()) -> dict[str, Any]:
+    """`{"id", "publication", "post", "status", "reason", "counts": {STATUS: n}, "planned": n, "retrying": [STATUS],
+    "created_at", "started_at", "finished_at", "rate", "eta_s"}`: times in ISO 8601 or None; `rate` in mails a second
+    since the first turn, `eta_s` in seconds, both None where there is nothing to say; `retrying`: what a retry that is
+    not through has still to queue again.
     """
     held = campaign.rests_until is not None and campaign.rests_until > resting_beyond(now)
     at_rest = campaign.status in (CampaignStatus.FINISHED, CampaignStatus.CANCELLED)
@@ -33,7 +34,7 @@ def campaign_object(campaign: Head, counts: Counts, now: datetime) -> dict[str, 
     return {
         "id": campaign.id, "publication": campaign.publication, "post": campaign.post_id,
         "status": campaign.status, "reason": campaign.reason, "counts": dict(sorted(counts.items())),
-        "planned": sum(counts.values()), "created_at": _iso(campaign.created_at),
+        "planned": sum(counts.values()), "retrying": list(retrying), "created_at": _iso(campaign.created_at),
         "started_at": _iso(campaign.started_at), "finished_at": _iso(campaign.finished_at if at_rest else None),
         "rate": rate, "eta_s": round(waiting / rate, 1) if rate and known else None,
     }  # fmt: skip

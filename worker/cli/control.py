@@ -1,4 +1,4 @@
-"""`pressrun pause`, `resume`, `cancel`, `retry`, `test-send`: an operator's hand on campaigns."""
+"""`pressrun pause`, `resume`, `cancel`, `test-send`: an operator's hand on campaigns."""
 
 from __future__ import annotations
 
@@ -42,18 +42,6 @@ def cancel(campaign: int | None, *, all_: bool) -> None:
     _act("cancelled", campaign, lambda control: control.cancel, lambda control: control.cancel_all, all_=all_)
 
 
-@click.command("retry", short_help="Give a campaign's failed deliveries another life.")
-@click.argument("campaign", type=ID)
-@click.option(
-    "--status", "statuses", multiple=True, default=("failed",), show_default=True,
-    help="Which ones; may be given again: failed, bounced, expired, unknown, suppressed, cancelled.",
-)  # fmt: skip
-def retry(campaign: int, statuses: tuple[str, ...]) -> None:
-    """Send again to those of CAMPAIGN that ended with a status; their attempts start anew."""
-    count = migrated_system().control.retry(campaign, statuses)
-    say(f"campaign {campaign}: {count:,} queued again")
-
-
 @click.command("test-send", short_help="Send one post to one address, as a test.")
 @click.argument("post")
 @click.option("--to", required=True, metavar="ADDRESS", help="Who gets it; need not be a subscriber.")
@@ -90,4 +78,4 @@ def _act(
         say(f"campaign {campaign}: {done}")
 
 
-COMMANDS = {"pause": pause, "resume": resume, "cancel": cancel, "retry": retry, "test-send": test_send}
+COMMANDS = {"pause": pause, "resume": resume, "cancel": cancel, "test-send": test_send}

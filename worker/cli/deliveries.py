@@ -16,32 +16,49 @@ _STATUSES = click.Choice([status.value for status in DeliveryStatus])
 
 
 @click.command("deliveries", short_help="List deliveries.")
-@click.option("--campaign", required=True, type=ID, help="Of which campaign.")
-@click.option("--status", type=_STATUSES, help="Only those with this status.")
+@click.option("--campaign", type=ID, help="Of which campaign.")
+@click.option("--transactional", is_flag=True, help="Only confirmations and the like, which belong to no campaign.")
+@click.option("--status", type=_STATUSES, help="Only those with this status; without --campaign, over all of them.")
 @click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="So many at most.")
 @click.option("--after", default=0, type=click.IntRange(0, LAST_ID), help="Only ids above this one: the next page.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON list.")
-def deliveries(campaign: int, status: str | None, limit: int, after: int, *, as_json: bool) -> None:
-    """List the deliveries of a campaign, by id."""
-    from worker.campaigns.progress import campaign_view
-    from worker.delivery.views import DeliveryViews
-
-    system = migrated_system()
-    views = DeliveryViews(system.identity_key, system.publications)
-    with system.database.read() as connection:
-        # one that does not exist is an error, not an empty list
-        campaign_view(connection, campaign, system.clock.now())
-        found = views.of_campaign(connection, campaign, status=status, after=after, limit=limit)
+def deliveries(
+    campaign: int | None, status: str | None, limit: int, after: int, *, transactional: bool, as_json: bool
+) -> None:
+    """List deliveries, by id: of a campaign, of transactional mail, or with a status."""
+    if campaign is None and status is None and not transactional:
+        raise click.UsageError("give --campaign, --transactional or --status")
+    if campaign is not None and transactional:
+        raise click.UsageError("--campaign and --transactional exclude each other")
+    found = _found(campaign, status, after, limit, transactional_only=transactional)
     if as_json:
         say_json(found)
         return
     table(
-        ([one["id"], one["status"], one["address"], len(one["attempts"]), one["next_attempt_at"], _reply(one)]
+        ([one["id"], one["campaign"], one["status"], one["reason"], one["address"], len(one["attempts"]),
+          one["next_attempt_at"], _reply(one)]
          for one in found),
-        ("DELIVERY", "STATUS", "ADDRESS", "ATTEMPTS", "NEXT", "LAST REPLY"),
+        ("DELIVERY", "CAMPAIGN", "STATUS", "REASON", "ADDRESS", "ATTEMPTS", "NEXT", "LAST REPLY"),
     )  # fmt: skip
     if len(found) == limit:
         say(f"\nThere may be more: --after {found[-1]['id']}")
+
+
+def _found(
+    campaign: int | None, status: str | None, after: int, limit: int, *, transactional_only: bool
+) -> list[dict[str, Any]]:
+    from worker.campaigns.progress import campaign_view
+
+    system = migrated_system()
+    views = system.delivery_views
+    with system.database.read() as connection:
+        if campaign is None:
+            return views.with_status(
+                connection, status, transactional_only=transactional_only, after=after, limit=limit
+            )
+        # one that does not exist is an error, not an empty list
+        campaign_view(connection, campaign, system.clock.now())
+        return views.of_campaign(connection, campaign, status=status, after=after, limit=limit)
 
 
 @click.command("delivery", short_help="Show one delivery's whole life.")

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from worker.delivery.transports.base import Exchange
 from worker.domain.delivery import Kind
+from worker.domain.replies import Outcome
 
 
 @dataclass(slots=True)
@@ -64,3 +65,8 @@ class Result:
     at: datetime
     exchange: Exchange | None
     fault: str = ""
+
+    @property
+    def unknown(self) -> bool:
+        """Cut between the body and its answer: it may have been taken."""
+        return self.exchange is not None and self.exchange.judgement.outcome is Outcome.UNKNOWN

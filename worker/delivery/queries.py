@@ -197,6 +197,15 @@ def under_lease(connection: Connection, lease_id: int, limit: int) -> Sequence[A
     return connection.execute(statement).all()
 
 
+def orphans(connection: Connection, limit: int) -> Sequence[AnyRow]:
+    """Rows that are being sent under a lease that is not there, which no taking over of leases would find."""
+    gone = ~exists().where(LeaseRow.id == _D.lease_id)
+    statement = _PARCEL.where(_D.lease_id.is_not(None), gone).order_by(_D.id).limit(limit)
+    if connection.dialect.name == "postgresql":
+        statement = statement.with_for_update(of=_D, skip_locked=True)
+    return connection.execute(statement).all()
+
+
 def fail_campaign(connection: Connection, campaign_id: int, why: str) -> None:
     """A campaign whose mail cannot be made stops before its next mail."""
     going = [str(one) for one in GOING]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from worker.delivery import queries
 from worker.delivery.claim import claimed
-from worker.delivery.journal import Deceased, Entries, host_id, read_journal
+from worker.delivery.journal import Deceased, Entries, Entry, host_id, read_journal
 from worker.delivery.parcels import Claimed, Result
 from worker.delivery.record import RecordPolicy, record
 from worker.delivery.transports.base import Exchange
@@ -39,13 +39,17 @@ class _Held:
 
 
 class Recovery:
-    """`folder` is where this host's journals are."""
+    """`folder` is where this host's journals are. `recorded` is told what was written, after the commit."""
 
-    def __init__(self, database: Database, clock: Clock, policy: RecordPolicy, folder: Path) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, policy: RecordPolicy, folder: Path,
+        recorded: Callable[[Sequence[Result]], None] = lambda _: None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._clock = clock
         self._policy = policy
         self._folder = folder
+        self._recorded = recorded
 
     def run(self) -> int:
         """Take over what is to be taken over; how many leases that were."""
@@ -61,7 +65,19 @@ class Recovery:
         if trouble is not None:
             raise trouble
         self._bury_idle()
-        return total
+        return total + self._orphans()
+
+    def _orphans(self) -> int:
+        """How far they came is not known, so they count as unknown; nothing stays `sending` (promise 3)."""
+        with self._database.read() as connection:
+            if not queries.orphans(connection, 1):
+                return 0
+        lost = Entry(None, Exchange(Stage.BODY, None, "its lease is gone", 0.0))
+        with self._database.write() as connection:
+            rows = [claimed(row, row.lease_id) for row in queries.orphans(connection, _SET_SIZE)]
+            written = self._settle(connection, rows, {(row.id, row.lease_id): lost for row in rows})
+        self._recorded(written)
+        return len(written)
 
     def _bury_idle(self) -> None:
         """Journals of processes that died with nothing in hand: replies may name addresses, and nobody reads them."""
@@ -113,12 +129,13 @@ class Recovery:
             with self._database.write() as connection:
                 rows = queries.under_lease(connection, lease.id, _SET_SIZE)
                 held = [claimed(row, lease.id, warmup_day_id=lease.warmup_day_id) for row in rows]
-                self._settle(connection, held, entries)
+                written = self._settle(connection, held, entries)
                 more = len(rows) == _SET_SIZE
                 if not more:
                     queries.close_leases(connection, [lease.id])
+            self._recorded(written)
 
-    def _settle(self, connection: Connection, rows: Sequence[Claimed], entries: Entries) -> None:
+    def _settle(self, connection: Connection, rows: Sequence[Claimed], entries: Entries) -> list[Result]:
         """Journalled outcomes are recorded, a begun body is an unknown outcome, the rest was never started."""
         results = []
         for row in rows:
@@ -129,4 +146,4 @@ class Recovery:
                 exchange = entry.exchange or Exchange(Stage.BODY, None, "the sending process died", 0.0)
                 results.append(Result(row, entry.at or self._clock.now(), exchange))
         # not clean: the rows were in the hands of a process that died, which counts against them
-        record(connection, self._policy, results, clean=False)
+        return record(connection, self._policy, results, clean=False)

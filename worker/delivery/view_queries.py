@@ -32,6 +32,40 @@ def of_campaign(
     return connection.execute(statement.order_by(_D.id).limit(limit)).all()
 
 
+def with_status(
+    connection: Connection, status: str | None, publication: str | None, after: int, limit: int, *,
+    transactional_only: bool,
+) -> Sequence[AnyRow]:  # fmt: skip
+    """By id, over all campaigns and transactional mail.
+
+    The tallies tell which campaigns have any, so that looking for the few that failed reads none of the millions
+    that did not.
+    """
+    owners: list[int | None] = [None]
+    if not transactional_only:
+        owners += _campaigns_with(connection, status, publication)
+    ids: list[int] = []
+    for owner in owners:
+        statement = select(_D.id).where(_D.campaign_id == owner, _D.id > after)
+        if status is not None:
+            statement = statement.where(_D.status == status)
+        if publication is not None:
+            statement = statement.where(_D.publication == publication)
+        ids += connection.execute(statement.order_by(_D.id).limit(limit)).scalars()
+    return connection.execute(_shown().where(_D.id.in_(sorted(ids)[:limit])).order_by(_D.id)).all()
+
+
+def _campaigns_with(connection: Connection, status: str | None, publication: str | None) -> Sequence[int | None]:
+    statement = (
+        select(SliceRow.campaign_id)
+        .join(TallyRow, TallyRow.slice_id == SliceRow.id)
+        .where(TallyRow.status == status, TallyRow.n > 0, SliceRow.campaign_id.is_not(None))
+    )
+    if publication is not None:
+        statement = statement.where(SliceRow.publication == publication)
+    return connection.execute(statement.distinct()).scalars().all()
+
+
 def attempts_of(connection: Connection, delivery_ids: Sequence[int]) -> Sequence[AnyRow]:
     """(delivery_id, at, outcome, code, enhanced, reply), the oldest first."""
     statement = select(

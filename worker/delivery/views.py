@@ -32,23 +32,34 @@ class DeliveryViews:
         self._publications = publications
 
     def one(self, connection: Connection, delivery_id: int) -> dict[str, Any]:
-        """One delivery's whole life, as `of_campaign`, with `publication`, `reason` and `created_at` besides.
+        """One delivery's whole life, as `of_campaign`, with `publication` and `created_at` besides.
 
         Raises `NotFound`.
         """
         row = view_queries.one(connection, delivery_id)
         if row is None:
             raise NotFound(f"there is no delivery {delivery_id}")
-        more = {"publication": row.publication, "reason": row.reason, "created_at": _iso(row.created_at)}
+        more = {"publication": row.publication, "created_at": _iso(row.created_at)}
         return self._objects(connection, [row])[0] | more
 
     def of_campaign(
         self, connection: Connection, campaign_id: int, *, status: str | None = None, after: int = 0, limit: int = 100
     ) -> list[dict[str, Any]]:
-        """`{"id", "campaign", "kind", "address", "status", "message_id", "next_attempt_at", "attempts": [{"at",
-        "outcome", "code", "enhanced", "reply"}]}` each, by id, those with an id above `after`. Times in ISO 8601.
+        """`{"id", "campaign", "kind", "address", "status", "reason", "message_id", "next_attempt_at", "attempts":
+        [{"at", "outcome", "code", "enhanced", "reply"}]}` each, by id, those with an id above `after`. Times in
+        ISO 8601.
         """
         return self._objects(connection, view_queries.of_campaign(connection, campaign_id, status, after, limit))
+
+    def with_status(
+        self, connection: Connection, status: str | None, *, publication: str | None = None,
+        transactional_only: bool = False, after: int = 0, limit: int = 100,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The same over all campaigns, and transactional mail; `status` None only with `transactional_only`."""
+        found = view_queries.with_status(
+            connection, status, publication, after, limit, transactional_only=transactional_only
+        )
+        return self._objects(connection, found)
 
     def _objects(self, connection: Connection, rows: Sequence[view_queries.AnyRow]) -> list[dict[str, Any]]:
         kept: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -62,8 +73,8 @@ class DeliveryViews:
             attempts = [*attempts, _attempt(row.last_attempt_at, Outcome.ACCEPTED, row)]
         return {
             "id": row.id, "campaign": row.campaign_id, "kind": row.kind, "address": row.address,
-            "status": row.status, "message_id": self._message_id(row), "next_attempt_at": _iso(row.next_attempt_at),
-            "attempts": attempts,
+            "status": row.status, "reason": row.reason, "message_id": self._message_id(row),
+            "next_attempt_at": _iso(row.next_attempt_at), "attempts": attempts,
         }  # fmt: skip
 
     def _message_id(self, row: view_queries.AnyRow) -> str | None:

@@ -52,7 +52,8 @@ CAMPAIGN_TRANSITIONS: dict[CampaignStatus, frozenset[CampaignStatus]] = {
     _C.FINISHED: frozenset({_C.SENDING}),
     # a held post, unpublished and published again, is held again
     _C.CANCELLED: frozenset({_C.PLANNING, _C.SENDING, _C.PAUSED}),
-    _C.FAILED: frozenset({_C.PLANNING}),
+    # a retry plans it again; a cancel ends what of it is still queued
+    _C.FAILED: frozenset({_C.PLANNING, _C.CANCELLED}),
 }
 
 

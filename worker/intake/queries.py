@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, and_, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.domain.events import EventStatus
 from worker.storage.models import EventRow
 
 _KEY = ("publication", "source", "event_id")
+_SHOWN = (
+    EventRow.id, EventRow.publication, EventRow.event_id, EventRow.source, EventRow.type, EventRow.occurred_at,
+    EventRow.received_at, EventRow.status, EventRow.note, EventRow.campaign_id,
+)  # fmt: skip
+# Accepted, and nothing to show for it; of one that was erased the note went with the rest.
+_WITHOUT_EFFECT = and_(EventRow.status == EventStatus.ACCEPTED, EventRow.note == "")
 
 
 def add_event(connection: Connection, values: Mapping[str, Any]) -> int | None:
@@ -49,10 +56,46 @@ def find_event(
     connection: Connection, publication: str, event_id: str, source: str | None
 ) -> Row[*tuple[Any, ...]] | None:
     """The newest event with this id; different sources may have used the same one."""
-    statement = select(
-        EventRow.event_id, EventRow.source, EventRow.type, EventRow.occurred_at, EventRow.received_at,
-        EventRow.status, EventRow.note, EventRow.campaign_id,
-    ).where(EventRow.publication == publication, EventRow.event_id == event_id)  # fmt: skip
+    statement = select(*_SHOWN).where(EventRow.publication == publication, EventRow.event_id == event_id)
     if source is not None:
         statement = statement.where(EventRow.source == source)
     return connection.execute(statement.order_by(EventRow.id.desc()).limit(1)).one_or_none()
+
+
+def list_events(
+    connection: Connection, publication: str | None, status: str | None, after: int, limit: int
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """By their number, those above `after`."""
+    statement = select(*_SHOWN).where(EventRow.id > after)
+    if publication is not None:
+        statement = statement.where(EventRow.publication == publication)
+    if status is not None:
+        statement = statement.where(EventRow.status == status)
+    return connection.execute(statement.order_by(EventRow.id).limit(limit)).all()
+
+
+def lock_event(connection: Connection, number: int) -> Row[*tuple[Any, ...]] | None:
+    """With its data, kept still."""
+    statement = select(*_SHOWN, EventRow.data).where(EventRow.id == number)
+    return connection.execute(statement.with_for_update()).one_or_none()
+
+
+def without_effect(
+    connection: Connection, after: int, until: int, types: Sequence[str]
+) -> Sequence[Row[*tuple[Any, ...]]]:
+    """(id, data) among the numbers after `after` up to `until` of events that led to nothing: accepted without a word,
+    or ignored when their type was not known yet."""
+    then = and_(EventRow.status == EventStatus.IGNORED, EventRow.type.in_(types))
+    statement = select(EventRow.id, EventRow.data).where(EventRow.id > after, EventRow.id <= until)
+    return connection.execute(statement.where(or_(_WITHOUT_EFFECT, then)).order_by(EventRow.id)).all()
+
+
+def page_end(connection: Connection, after: int, limit: int) -> int | None:
+    """The number that ends a page of so many events; None where there are no more."""
+    page = select(EventRow.id).where(EventRow.id > after).order_by(EventRow.id).limit(limit).subquery()
+    end: int | None = connection.execute(select(func.max(page.c.id))).scalar_one()
+    return end
+
+
+def accept(connection: Connection, number: int) -> None:
+    connection.execute(update(EventRow).where(EventRow.id == number).values(status=EventStatus.ACCEPTED))

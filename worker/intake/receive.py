@@ -15,7 +15,7 @@ from worker.audience.signup import SignUpRules
 from worker.campaigns.opening import CampaignRules
 from worker.domain.clock import Clock
 from worker.domain.doorbell import Doorbell
-from worker.domain.errors import Conflict, InvalidInput
+from worker.domain.errors import Conflict, InvalidInput, NotFound
 from worker.domain.events import Event, EventStatus
 from worker.domain.publication import Publication
 from worker.intake import queries
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 log = structlog.get_logger(__name__)
+
+# What erasure leaves of an event's data (`audience.queries_erasing`).
+ERASED = {"erased": True}
 
 
 class ReceiptStatus(StrEnum):
@@ -78,6 +81,28 @@ class Intake:
             campaign_id=effect.campaign_id, delivery_ids=effect.deliveries,
         )  # fmt: skip
         return Receipt(event.id, status, effect.note)
+
+    def replay(self, publication: Publication, number: int) -> Receipt:
+        """Let an event have its effect that led to nothing: its type was not known then, or its effect is missing.
+
+        One that led to something is a `Conflict`, so nothing is doubled. Raises `NotFound` and `InvalidInput` too.
+        """
+        with self._database.write() as connection:
+            row = queries.lock_event(connection, number)
+            if row is None or row.publication != publication.slug:
+                raise NotFound(f"there is no event {number}")
+            if row.data == ERASED or (row.status == EventStatus.ACCEPTED and row.note):
+                raise Conflict(f"event {number} has had its effect: {row.note or 'erased since'}")
+            event = Event(row.event_id, row.source, row.type, row.data, row.occurred_at)
+            act = effect_of(event)
+            if act is None:
+                raise Conflict(f"event {number}: type {row.type!r} is not known here; a newer Pressrun may know it")
+            effect = self._play(connection, publication, event, act, self._clock.now())
+            queries.accept(connection, number)
+            queries.conclude(connection, number, effect.note, effect.campaign_id, effect.subscriber_id)
+        self._ring(effect)
+        log.info("event replayed", publication=publication.slug, number=number, campaign_id=effect.campaign_id)
+        return Receipt(event.id, ReceiptStatus.ACCEPTED, effect.note)
 
     def _play(
         self, connection: Connection, publication: Publication, event: Event, act: Act | None, now: datetime

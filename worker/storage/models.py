@@ -42,6 +42,14 @@ UNTIDY = (
     "(status = 'cancelled' AND finished_at IS NULL)"
     " OR (status IN ('planning', 'sending', 'paused') AND finished_at IS NOT NULL)"
 )
+# After a database went back in time nothing goes out; but a confirmation asked for since then is no double.
+HELD = "EXISTS (SELECT 1 FROM ledger WHERE held_at IS NOT NULL)"
+HELD_TRANSACTIONAL = "EXISTS (SELECT 1 FROM ledger WHERE held_at >= deliveries.created_at)"
+
+
+# Ids that are known outside (links, Message-IDs, journals, publishers) jump ahead after a restore. Without it, SQLite
+# goes on from the largest that is there.
+_NEVER_TWICE = {"sqlite_autoincrement": True}
 
 
 class Base(DeclarativeBase):
@@ -111,6 +119,7 @@ class SubscriptionRow(Base):
         UniqueConstraint("subscriber_id", "list_slug"),
         # the planner's keyset walk over one audience
         _where("ix_subscriptions_audience", "publication", "list_slug", "id", where="status = 'active'"),
+        _NEVER_TWICE,
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -166,6 +175,7 @@ class CampaignRow(Base):
         _where("ix_campaigns_going", "publication", "served_at", "rests_until", "id", where=GOING),
         # whose rows are still to be moved after a cancel or a reopening
         _where("ix_campaigns_untidy", "id", where=UNTIDY),
+        _NEVER_TWICE,
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -229,7 +239,7 @@ class LeaseRow(Base):
     """One claim: who holds it and until when. Its id is the fencing token and is never used twice."""
 
     __tablename__ = "leases"
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012
+    __table_args__ = _NEVER_TWICE
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     owner: Mapped[str] = mapped_column(String(128))
@@ -262,6 +272,7 @@ class DeliveryRow(Base):
         _where("ix_deliveries_address", "address", "created_at", where="campaign_id IS NULL"),
         # erasure, and what became of one reader's mail
         Index("ix_deliveries_subscriber", "subscriber_id"),
+        _NEVER_TWICE,
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
@@ -335,3 +346,36 @@ class SlotRow(Base):
     rung: Mapped[int] = mapped_column(BigInteger, default=0)
     started: Mapped[int] = mapped_column(BigInteger, default=0)
     touched_at: Mapped[datetime]
+
+
+class RetryRow(Base):
+    """An operator's retry of a campaign that is not through its rows yet. A table of its own, since a column behind the
+    post would be slow to read on SQLite."""
+
+    __tablename__ = "retries"
+
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaigns.id"), primary_key=True, autoincrement=False)
+    statuses: Mapped[list[str]]
+    """Whose rows are still to be queued again, in this order."""
+    cursor: Mapped[int] = mapped_column(BigInteger, default=0)
+    """Of the first of them, rows up to this id are done: one that fails again meanwhile is not taken twice."""
+
+
+class LedgerRow(Base):
+    """The one row about this ledger itself: how far it has come, so that a copy of yesterday's can be told from it."""
+
+    __tablename__ = "ledger"
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    identity: Mapped[str] = mapped_column(String(32))
+    """Drawn when the row is made: another ledger has another."""
+    mark: Mapped[int] = mapped_column(BigInteger)
+    """Moves on with each sweep, never back: Unix seconds, or one more than before where the clock is behind."""
+    cleared: Mapped[int] = mapped_column(BigInteger)
+    """What is remembered elsewhere up to this mark has been answered for, by a first start or a release."""
+    swept_at: Mapped[datetime]
+    """When the last sweep was through."""
+    held_at: Mapped[datetime | None]
+    """Sending is held since then."""
+    held_why: Mapped[str] = mapped_column(Text, default="")

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from worker import __version__
 from worker.web.campaigns import campaigns_router
+from worker.web.deliveries import deliveries_router
 from worker.web.docs import add_docs
 from worker.web.events import events_router
 from worker.web.health import health_router
@@ -29,6 +30,7 @@ def create_app(system: System) -> FastAPI:
     add_docs(app)
     app.include_router(events_router(system))
     app.include_router(campaigns_router(system))
+    app.include_router(deliveries_router(system))
     app.include_router(health_router(system))
     app.include_router(pages_router(system))
     return app

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from worker.bootstrap import System
 
 # what a column holds; beyond it a driver would fail, not find nothing
-_MAX_ID = 2**63 - 1
-_MAX_PAGE = 1000
-Id = Annotated[int, Path(ge=1, le=_MAX_ID)]
+MAX_ID = 2**63 - 1
+MAX_PAGE = 1000
+Id = Annotated[int, Path(ge=1, le=MAX_ID)]
 Object = dict[str, Any]
 
 
@@ -47,13 +47,6 @@ def _add_views(router: APIRouter, system: System) -> None:
         """The same object as in `pressrun status --json`."""
         return _own_campaign(system, own, id)
 
-    @router.get("/v1/deliveries/{id}", summary="One delivery's whole life", responses=documented(401, 404, 422, 503))
-    def get_delivery(id: Id, own: Publication = holder) -> Object:  # noqa: A002
-        with system.database.read() as connection:
-            found = system.delivery_views.one(connection, id)
-        require_own(own, found["publication"], f"delivery {id}")
-        return found
-
 
 def _add_lists(router: APIRouter, system: System) -> None:
     holder = Depends(token_holder(system))
@@ -64,18 +57,22 @@ def _add_lists(router: APIRouter, system: System) -> None:
     )  # fmt: skip
     def get_deliveries(
         request: Request, id: Id, status: DeliveryStatus | None = None,  # noqa: A002
-        after: Annotated[int, Query(ge=0, le=_MAX_ID)] = 0, limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 100,
+        after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0, limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
         own: Publication = holder,
     ) -> Response:  # fmt: skip
         """By id, those above `after`; a `Link` header names the next page."""
         _own_campaign(system, own, id)
         with system.database.read() as connection:
             page = system.delivery_views.of_campaign(connection, id, status=status, after=after, limit=limit)
-        headers = {}
-        if len(page) == limit:
-            following = request.url.include_query_params(after=page[-1]["id"])
-            headers["Link"] = f'<{following.path}?{following.query}>; rel="next"'
-        return JSONResponse(page, headers=headers)
+        return JSONResponse(page, headers=next_page(request, page, limit))
+
+
+def next_page(request: Request, page: list[Object], limit: int, key: str = "id") -> dict[str, str]:
+    """The header that names the next page of a list by id, where there may be one."""
+    if len(page) < limit:
+        return {}
+    following = request.url.include_query_params(after=page[-1][key])
+    return {"Link": f'<{following.path}?{following.query}>; rel="next"'}
 
 
 def _add_control(router: APIRouter, system: System) -> None:
@@ -105,7 +102,17 @@ def _add_control(router: APIRouter, system: System) -> None:
     def retry(
         id: Id, status: Annotated[list[DeliveryStatus] | None, Query()] = None, own: Publication = holder  # noqa: A002
     ) -> Object:
-        """`status`, once or more: which ends get another life; `failed` unless it is given."""
+        """`status`, once or more: which ends get another life; `failed` unless it is given.
+
+        Answers within seconds: `retrying` names what of it is still being queued again.
+        """
         _own_campaign(system, own, id)
         system.control.retry(id, tuple(status or (DeliveryStatus.FAILED,)))
+        return _own_campaign(system, own, id)
+
+    @router.post("/v1/campaigns/{id}/mark-sent", summary="Consider unknown outcomes sent", responses=responses)
+    def mark_sent(id: Id, own: Publication = holder) -> Object:  # noqa: A002
+        """For those whose relay's log says that they went out. Call again while `unknown` is among the counts."""
+        _own_campaign(system, own, id)
+        system.replay.consider_campaign_sent(id)
         return _own_campaign(system, own, id)

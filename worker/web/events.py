@@ -12,14 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from worker.domain.errors import NotFound
+from worker.domain.events import EventStatus
 from worker.domain.publication import Publication
 from worker.intake.callers import caller
 from worker.intake.cloudevents import parse_event
 from worker.intake.receive import Receipt, ReceiptStatus, check_publication
 from worker.intake.sources import SOURCES, Webhook
-from worker.intake.views import event_view
+from worker.intake.views import event_number, event_view, list_events
 from worker.web.access import token_holder
 from worker.web.bodies import read_body
+from worker.web.campaigns import MAX_ID, MAX_PAGE, next_page
 from worker.web.examples import event_body, source_body
 from worker.web.problems import documented
 
@@ -122,8 +124,32 @@ def _translate(system: System, kind: str, slug: str, headers: Headers, body: byt
 def _add_view(router: APIRouter, system: System) -> None:
     holder = Depends(token_holder(system))
 
+    @router.get(
+        "/v1/events", summary="Events, by status", response_model=list[dict[str, Any]],
+        responses=documented(401, 422, 503),
+    )  # fmt: skip
+    def get_events(
+        request: Request, status: EventStatus | None = None, after: Annotated[int, Query(ge=0, le=MAX_ID)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100, own: Publication = holder,
+    ) -> Response:  # fmt: skip
+        """By `number`, those above `after`, each with what it led to; a `Link` header names the next page."""
+        with system.database.read() as connection:
+            page = list_events(connection, publication=own.slug, status=status, after=after, limit=limit)
+        return JSONResponse(page, headers=next_page(request, page, limit, "number"))
+
     @router.get("/v1/events/{id:path}", summary="What became of an event", responses=documented(401, 404, 422, 503))
     def get_event(id: str, source: str | None = None, own: Publication = holder) -> dict[str, Any]:  # noqa: A002
         """By the event's own id; `source` where several sources have used the same one (else the newest)."""
         with system.database.read() as connection:
             return event_view(connection, own.slug, id, source)
+
+    @router.post(
+        "/v1/events/{id:path}/replay", summary="Let an event have its effect that led to nothing",
+        response_model=Taken, responses=documented(401, 404, 409, 422, 503),
+    )  # fmt: skip
+    def replay(id: str, source: str | None = None, own: Publication = holder) -> Response:  # noqa: A002
+        """One that was `ignored`, after an upgrade that knows its type. What had its effect is a 409."""
+        with system.database.read() as connection:
+            number = event_number(connection, own.slug, id, source)
+        receipt = system.intake.replay(own, number)
+        return JSONResponse({"id": receipt.id, "status": str(receipt.status), "note": receipt.note}, 200)

@@ -88,7 +88,7 @@ def test_all_are_paused_and_resumed_but_what_is_held_stays_held(room: Room, data
         ("cancelled", Control.resume, "retry --status cancelled"),
         ("finished", Control.cancel, "retry"),
         ("cancelled", Control.cancel, "retry --status cancelled"),
-        ("failed", Control.cancel, "retry"),
+        ("failed", Control.pause, "retry or cancel"),
         ("cancelled", Control.retry, "retry --status cancelled"),
     ],
 )

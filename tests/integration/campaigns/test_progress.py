@@ -25,7 +25,7 @@ def test_a_campaign_as_it_is_shown(database: Database, clock: FakeClock) -> None
         view = progress.campaign_view(connection, seeded.campaign_id, clock.now())
     assert view == {
         "id": seeded.campaign_id, "publication": "daily", "post": "post-1", "status": "sending", "reason": "",
-        "counts": {"deferred": 1, "queued": 5, "sent": 4}, "planned": 10,
+        "counts": {"deferred": 1, "queued": 5, "sent": 4}, "planned": 10, "retrying": [],
         "created_at": "2025-02-09T14:00:00+00:00", "started_at": "2025-02-09T14:00:00+00:00", "finished_at": None,
         "rate": 2.0, "eta_s": 3.0,
     }  # fmt: skip

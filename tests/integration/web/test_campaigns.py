@@ -73,7 +73,7 @@ def test_a_delivery_tells_its_whole_life(
     assert http.get(f"/v1/deliveries/{third}").json()["attempts"] == []
     listed = http.get(f"/v1/campaigns/{seeded.campaign_id}/deliveries?limit=1").json()
     assert set(listed[0]) == {
-        "id", "campaign", "kind", "address", "status", "message_id", "next_attempt_at", "attempts"
+        "id", "campaign", "kind", "address", "status", "reason", "message_id", "next_attempt_at", "attempts"
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def test_the_list_imports_no_command(capsys: pytest.CaptureFixture[str]) -> None
     [
         (["nope"], "No such command 'nope'"),
         (["pause"], "give a campaign's number, or --all"),
-        (["deliveries"], "Missing option '--campaign'"),
+        (["deliveries"], "give --campaign, --transactional or --status"),
         (["delivery", "x"], "'x' is not a valid integer"),
         (["emit", "/no/such/file"], "No such file or directory"),
         (["part", "nope"], "'nope' is not one of"),
