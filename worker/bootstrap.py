@@ -20,6 +20,7 @@ from worker.campaigns.replay import Replay
 from worker.campaigns.turns import Slots
 from worker.delivery.composing import Composer, Links
 from worker.delivery.due import Due
+from worker.delivery.guard import Guard
 from worker.delivery.limits import Limits
 from worker.delivery.parcels import Result
 from worker.delivery.record import RecordPolicy
@@ -28,6 +29,7 @@ from worker.delivery.throttling import Limit, Limiter, RedisLimiter, Shaping
 from worker.delivery.transports.base import Transport
 from worker.delivery.transports.smtp import smtp_transport
 from worker.delivery.views import DeliveryViews
+from worker.delivery.witnesses import FileWitness, RedisWitness
 from worker.domain.clock import Clock, SystemClock
 from worker.domain.delivery import Kind
 from worker.domain.doorbell import Doorbell
@@ -206,6 +208,11 @@ class System:
             n = sum(1 for one in written if one.unknown and (one.claimed.campaign_id is not None) is bulk)
             if n:
                 self.meters.inc("unknown_outcomes", {"lane": lane}, n)
+
+    @cached_property
+    def guard(self) -> Guard:
+        witnesses = FileWitness(self.settings.var_dir.resolve() / "ledger.json"), RedisWitness(lambda: self.redis)
+        return Guard(self.database, self.clock, witnesses)
 
     @cached_property
     def delivery_views(self) -> DeliveryViews:

@@ -31,6 +31,7 @@ class Chain:
     def run(self, slot: int, number: int, campaign_id: int) -> None:
         """A double of a number that has started drops out here."""
         system = self._system
+        system.guard.check()
         with system.database.write() as connection:
             if not turns.begin(connection, slot, number, system.clock.now()):
                 return
@@ -92,6 +93,11 @@ class Station:
             system.database, system.clock, self.press, system.limiter, system.limits, self._waited
         )
 
+    def transact(self) -> None:
+        """What the transactional task does."""
+        self.system.guard.check()
+        self.transactional.run()
+
     @cached_property
     def sweep(self) -> Sweep:
         return Sweep(self._looks(), self._found)
@@ -113,6 +119,8 @@ class Station:
     def _looks(self) -> Mapping[str, Callable[[], int]]:
         system = self.system
         return {
+            # before anything is rung for
+            "restored": lambda: 0 if system.guard.check(ask_all=True) else 1,
             "expired_leases": system.recovery.run,
             "due_retries": system.due.retries,
             "expired": system.due.expired,
@@ -122,7 +130,13 @@ class Station:
             "held_for_nothing": self._held_for_nothing,
             "idle_chains": system.slots.wake,
             "finished": self._finished,
+            "heartbeat": self._heartbeat,
         }
+
+    def _heartbeat(self) -> int:
+        """Last: it says that a sweep has been through. It is no finding."""
+        self.system.guard.beat()
+        return 0
 
     def _lost_transactional(self) -> int:
         oldest = self.system.due.oldest_transactional()

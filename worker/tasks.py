@@ -109,7 +109,7 @@ def _leaving(**_: Any) -> None:
 
 @shared_task(name=DELIVER)
 def deliver_transactional(delivery_id: int) -> None:
-    station().transactional.run()
+    station().transact()
 
 
 @shared_task(name=PLAN)

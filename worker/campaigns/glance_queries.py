@@ -13,6 +13,7 @@ from worker.campaigns.views import campaign_object, lane_object
 from worker.domain.campaign import GOING, resting_beyond
 from worker.domain.errors import NotFound
 from worker.storage.glance import Ask, moment
+from worker.storage.held import held
 
 _HEAD = "id, publication, post_id, status, reason, created_at, started_at, finished_at, rests_until"
 _GOING = "status IN (" + ", ".join(f"'{status}'" for status in sorted(GOING)) + ")"
@@ -46,7 +47,8 @@ class _Head:
 
 
 def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: int = 20) -> dict[str, Any]:
-    """`{"campaigns": [the newest first, as `campaign_object`], "queues": {NAME: {"depth", "oldest_s"}}}`.
+    """`{"campaigns": [the newest first, as `campaign_object`], "queues": {NAME: {"depth", "oldest_s"}}}`, and `held`
+    (see there) while sending is.
 
     Raises `NotFound` for a campaign that does not exist.
     """
@@ -55,12 +57,14 @@ def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: in
         raise NotFound(f"there is no campaign {campaign_id}")
     ids = [one.id for one in heads]
     counts, retrying = _counts(ask, ids), _retrying(ask, ids)
+    held_back = held(ask)
     return {
         "campaigns": [campaign_object(one, counts[one.id], now, retrying.get(one.id, ())) for one in heads],
         "queues": {
             "transactional": _lane(ask, now, "IS NULL", _OLDEST.format("IS NULL"), ()),
             "bulk": _lane(ask, now, _OF_SENDING, _OLDEST_OF_SENDING, (resting_beyond(now),)),
         },
+        **({} if held_back is None else {"held": held_back}),
     }
 
 

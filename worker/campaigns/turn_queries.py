@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from worker.campaigns.queries import AnyRow
 from worker.domain.delivery import DeliveryStatus
-from worker.storage.models import GOING, CampaignRow, DeliveryRow, SlotRow
+from worker.storage.models import GOING, HELD, CampaignRow, DeliveryRow, SlotRow
 
 _C, _D = CampaignRow, DeliveryRow
 _PEER = aliased(CampaignRow)
@@ -33,7 +33,8 @@ def next_campaign(connection: Connection, now: datetime) -> int | None:
     publication_served = select(func.max(_PEER.served_at)).where(_PEER.publication == _C.publication).scalar_subquery()
     statement = (
         select(_C.id)
-        .where(text(GOING), or_(_C.rests_until.is_(None), _C.rests_until <= now), first_queued.is_not(None))
+        .where(text(GOING), text(f"NOT {HELD}"), first_queued.is_not(None))
+        .where(or_(_C.rests_until.is_(None), _C.rests_until <= now))
         .order_by(publication_served.nulls_first(), _C.publication, _C.served_at.nulls_first(), _C.id)
         .limit(1)
     )

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from worker.cli.context import settings
+from worker.cli.holding import held_lines
 from worker.cli.output import say
 from worker.storage.database import Database
 
@@ -53,6 +54,49 @@ def state() -> int:
         found = migrate.state(database)
     say(f"database {found.current or 'empty'}, this version {found.head}: {found.status}")
     return 0 if found.status == "current" else 1
+
+
+@db.command("restored")
+def restored() -> None:
+    """Say that the database was restored from a copy: nothing is sent until `pressrun db release`.
+
+    Pressrun notices it by itself where its Redis or its var folder is still there. Where both are new, nobody
+    remembers: say it before anything is started.
+    """
+    from worker.cli.context import migrated_system
+    from worker.domain.doorbell import RecordingDoorbell
+    from worker.storage import ledger
+
+    system = migrated_system(RecordingDoorbell())
+    with system.database.write() as connection:
+        new = ledger.hold(connection, system.clock.now(), "an operator said that it was restored from a copy")
+    say("sending is held; `pressrun db release` says what would be sent" if new else "sending is held already")
+
+
+@db.command("release")
+@click.option("--yes", is_flag=True, help="Do it; without, what would be sent is only shown.")
+def release(*, yes: bool) -> int:
+    """Let sending go on after a restore, once it is known that what would be sent should be sent."""
+    from worker.cli.context import migrated_system
+    from worker.storage import ledger
+    from worker.storage.glance import looking
+    from worker.storage.held import held
+
+    system = migrated_system()
+    with looking(system.settings.database) as ask:
+        found = held(ask)
+    if found is None:
+        say("nothing is held")
+        return 0
+    for line in held_lines(found):
+        say(line)
+    if not yes:
+        return 1
+    with system.database.write() as connection:
+        ledger.release(connection, system.clock.now())
+    system.slots.wake()
+    say("released: sending goes on")
+    return 0
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import click
 
 from worker.campaigns import glance_queries
 from worker.cli.context import settings as current_settings
+from worker.cli.holding import held_lines
 from worker.cli.numbers import ID
 from worker.cli.output import counts, say, say_json, table
 from worker.cli.warmups import configured, warmup_lines
@@ -63,6 +64,10 @@ def _warmups(ask: Ask, settings: Settings, now: datetime) -> list[dict[str, Any]
 
 
 def _show(settings: Settings, seen: dict[str, Any]) -> None:
+    if "held" in seen:
+        for line in held_lines(seen["held"]):
+            say(line)
+        say()
     if seen["campaigns"]:
         table(
             ([one["id"], one["publication"], one["post"], one["status"], counts(one["counts"]), _speed(one)]

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.audience import SubscriptionStatus, SuppressionReason
 from worker.domain.campaign import GOING, CampaignStatus
 from worker.domain.delivery import DeliveryStatus, Reason
 from worker.storage.models import (
+    HELD,
+    HELD_TRANSACTIONAL,
     AttemptRow,
     CampaignRow,
     DeliveryRow,
@@ -49,14 +51,18 @@ _PARCEL = (
 )  # fmt: skip
 
 
+_NOT_HELD_BACK = text(f"NOT {HELD_TRANSACTIONAL}")
 _TRANSACTIONAL = (
     _PARCEL.where(
-        _D.id.in_(bindparam("ids", expanding=True)), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None)
+        _D.id.in_(bindparam("ids", expanding=True)), _D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None),
+        _NOT_HELD_BACK,
     )
     .order_by(_D.id)
     .with_for_update(of=_D, skip_locked=True)
 )
-_HEAD = select(CampaignRow.publication, CampaignRow.status).where(CampaignRow.id == bindparam("campaign"))
+_HEAD = select(CampaignRow.publication, CampaignRow.status).where(
+    CampaignRow.id == bindparam("campaign"), text(f"NOT {HELD}")
+)
 _PROBE = (
     select(_D.id)
     .where(
@@ -77,7 +83,7 @@ _CLOSE = delete(LeaseRow).where(LeaseRow.id.in_(bindparam("ids", expanding=True)
 
 
 def campaign_head(connection: Connection, campaign_id: int) -> AnyRow | None:
-    """(publication, status)"""
+    """(publication, status); None while sending is held, too."""
     return connection.execute(_HEAD, {"campaign": campaign_id}).first()
 
 
@@ -107,7 +113,7 @@ def peek_transactional(connection: Connection, after: int, limit: int) -> Sequen
     """(id, publication, destination) of the oldest queued transactional rows behind `after`; nothing is locked."""
     return connection.execute(
         select(_D.id, _D.publication, _D.destination)
-        .where(_D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None), _D.id > after)
+        .where(_D.status == DeliveryStatus.QUEUED, _D.campaign_id.is_(None), _D.id > after, _NOT_HELD_BACK)
         .order_by(_D.id)
         .limit(limit)
     ).all()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, CursorResult
 
 from worker.domain.campaign import GOING
+from worker.storage.models import HELD
 from worker.storage.moments import as_stored, from_stored
 
 _GOING = ", ".join(f"'{one}'" for one in sorted(GOING))
@@ -30,7 +31,7 @@ FROM deliveries d
 LEFT JOIN subscribers s ON s.id = d.subscriber_id
 LEFT JOIN subscriptions u ON u.id = d.subscription_id
 WHERE d.campaign_id = ? AND d.destination = ? AND d.status = 'queued'
-    AND EXISTS (SELECT 1 FROM campaigns c WHERE c.id = ? AND c.status IN ({_GOING}))
+    AND EXISTS (SELECT 1 FROM campaigns c WHERE c.id = ? AND c.status IN ({_GOING})) AND NOT {HELD}
 ORDER BY d.id LIMIT ?"""  # noqa: S608 - words of our own
 _QUEUED_POSTGRESQL = f"{_QUEUED} FOR UPDATE OF d SKIP LOCKED".replace("?", "%s")
 
