@@ -19,13 +19,11 @@ from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from worker.domain.doorbell import Doorbell
+from worker.domain.doorbell import BULK, EVENTS, KEY_PREFIX, MAINTENANCE, QUEUES, TRANSACTIONAL, Doorbell
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings, load_settings
 
 log = structlog.get_logger(__name__)
-
-EVENTS, TRANSACTIONAL, BULK, MAINTENANCE = "events", "transactional", "bulk", "maintenance"
 
 EXCHANGE = Exchange("pressrun", type="direct")
 
@@ -52,8 +50,7 @@ TRANSPORT_OPTIONS = {
     "health_check_interval": 25,
     # it would replay pushes: a doubled doorbell for nothing
     "retry_on_timeout": False,
-    # one Redis may serve others too
-    "global_keyprefix": "pressrun:",
+    "global_keyprefix": KEY_PREFIX,
 }
 
 
@@ -75,7 +72,7 @@ def configuration(settings: Settings) -> dict[str, object]:
         # a typo must not make a queue that nobody reads
         "task_create_missing_queues": False,
         # keys of their own: by default all four would be bound to the exchange of the default queue, with its key
-        "task_queues": [Queue(name, EXCHANGE, routing_key=name) for name in (EVENTS, TRANSACTIONAL, BULK, MAINTENANCE)],
+        "task_queues": [Queue(name, EXCHANGE, routing_key=name) for name in QUEUES],
         "task_default_queue": MAINTENANCE,
         "task_routes": {name: {"queue": queue} for name, queue in ROUTES.items()},
         # survive kills: a task is done when it has returned

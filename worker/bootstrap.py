@@ -13,6 +13,8 @@ from redis.retry import Retry
 
 from worker.audience.signup import SignUpRules
 from worker.audience.unconfirmed import Unconfirmed
+from worker.audit.audit import Audit, Broker
+from worker.audit.looks import AuditRules
 from worker.campaigns.control import Control
 from worker.campaigns.opening import CampaignRules
 from worker.campaigns.planning import Planner
@@ -32,11 +34,12 @@ from worker.delivery.views import DeliveryViews
 from worker.delivery.witnesses import FileWitness, RedisWitness
 from worker.domain.clock import Clock, SystemClock
 from worker.domain.delivery import Kind
-from worker.domain.doorbell import Doorbell
+from worker.domain.doorbell import KEY_PREFIX, QUEUES, Doorbell
 from worker.domain.publication import Publication
 from worker.domain.retry import RetryPolicy
 from worker.domain.tokens import KeyRing
 from worker.domain.warmup import Warmups, warmups_of
+from worker.intake.overlooked import overlooked
 from worker.intake.receive import Intake
 from worker.metrics import Meters
 from worker.publications import load_publications
@@ -208,6 +211,21 @@ class System:
             n = sum(1 for one in written if one.unknown and (one.claimed.campaign_id is not None) is bulk)
             if n:
                 self.meters.inc("unknown_outcomes", {"lane": lane}, n)
+
+    @cached_property
+    def audit_rules(self) -> AuditRules:
+        settings = self.settings
+        return AuditRules(
+            timedelta(seconds=settings.sweep_seconds), settings.slots, timedelta(days=settings.retention_days)
+        )
+
+    @cached_property
+    def audit(self) -> Audit:
+        broker = Broker(lambda: self.redis, QUEUES, KEY_PREFIX)
+        return Audit(
+            self.database, self.clock, self.audit_rules, broker, self.limiter, self.limits.names,
+            self.settings.journal_dir, lambda: overlooked(self.database),
+        )  # fmt: skip
 
     @cached_property
     def guard(self) -> Guard:

@@ -20,7 +20,8 @@ from celery.signals import (
     worker_process_shutdown,
 )
 
-from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, TRANSACTIONAL, CeleryDoorbell, app
+from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
+from worker.domain.doorbell import TRANSACTIONAL
 from worker.domain.errors import ConfigurationError
 from worker.logs import configure_logging
 from worker.settings import load_settings

@@ -21,6 +21,7 @@ _ROWS = (
     ("domain",),
     ("rendering", "storage"),
     ("intake", "audience", "campaigns", "delivery", "feedback"),
+    ("audit",),
     ("web", "cli", "tasks", "station", "bootstrap", "app", "inbox", "client"),
 )
 _ROW = {room: number for number, row in enumerate(_ROWS) for room in row}

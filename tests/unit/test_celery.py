@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 from redis import Redis
 
-from worker.app import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, BackgroundDoorbell, CeleryDoorbell, create_app
-from worker.domain.doorbell import RecordingDoorbell
+from worker.app import BackgroundDoorbell, CeleryDoorbell, create_app
+from worker.domain.doorbell import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, RecordingDoorbell
 from worker.settings import Settings
 
 

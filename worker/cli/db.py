@@ -1,4 +1,4 @@
-"""`pressrun db`: migrations."""
+"""`pressrun db`: migrations, and what follows from a restore."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from worker.cli.output import say
 from worker.storage.database import Database
 
 
-@click.group("db", short_help="Migrate the database.")
+@click.group("db", short_help="Migrate the database; say that it was restored.")
 def db() -> None:
-    """Migrate the database."""
+    """Migrate the database; say that it was restored from a copy, and let sending go on."""
 
 
 @db.command("upgrade")

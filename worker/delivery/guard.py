@@ -17,6 +17,7 @@ from worker.delivery.witnesses import Memory, Unreachable, Witness
 from worker.domain.clock import Clock
 from worker.storage import ledger
 from worker.storage.database import Database
+from worker.storage.glance import through
 from worker.storage.held import would_send
 from worker.storage.ledger import Mark
 
@@ -85,7 +86,7 @@ class Guard:
 
     def _hold(self, connection: Connection, why: str, above: int) -> None:
         ledger.hold(connection, self._clock.now(), why, above)
-        found = would_send(lambda sql, values: [tuple(row) for row in connection.exec_driver_sql(sql, tuple(values))])
+        found = would_send(through(connection))
         log.error("sending_held", why=why, would_send=found, see="`pressrun status`, `pressrun db release`")
 
 

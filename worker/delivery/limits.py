@@ -17,6 +17,12 @@ class Limits:
     publications: Mapping[str, Limit]
     destinations: Mapping[str, Limit]
 
+    @property
+    def names(self) -> list[str]:
+        """Of all of them."""
+        every = [self.overall, self.transport, *self.publications.values(), *self.destinations.values()]
+        return [one.name for one in every if one is not None]
+
     def of(self, publication: str, destination: str) -> tuple[Limit, ...]:
         found = (
             self.overall, self.transport, self.publications.get(publication), self.destinations.get(destination),

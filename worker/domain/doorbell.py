@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
+EVENTS, TRANSACTIONAL, BULK, MAINTENANCE = QUEUES = ("events", "transactional", "bulk", "maintenance")
+KEY_PREFIX = "pressrun:"
+"""Before the queues' names in Redis, which may serve others too."""
+
 
 class Doorbell(Protocol):
     """Rung after the commit, never before. No method raises: the sweep finds what was not rung."""

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.responses import Response
 
+from worker.audit.looks import quick, sweep_age
 from worker.campaigns.progress import queue_view
 from worker.delivery.view_queries import totals
 from worker.delivery.warmup_glance_queries import warmups
@@ -19,6 +20,7 @@ from worker.domain.errors import ConfigurationError, FieldProblem, TemporaryErro
 from worker.metrics import read_meters
 from worker.storage.glance import through
 from worker.storage.migrate import require_current
+from worker.web.gauges import audited, broker_metrics, reputation
 from worker.web.problems import RETRY_AFTER_SECONDS, documented, problem
 
 if TYPE_CHECKING:
@@ -91,10 +93,12 @@ class _Collector:
         yield up
 
     def _database(self) -> Iterator[Metric]:
+        now = self._system.clock.now()
         with self._system.database.read() as connection:
             counted = totals(connection)
-            lanes = queue_view(connection, self._system.clock.now())
-            warming = warmups(through(connection), self._system.warmups, self._system.clock.now())
+            lanes = queue_view(connection, now)
+            findings, age = list(quick(connection, self._system.audit_rules, now)), sweep_age(connection, now)
+            warming = warmups(through(connection), self._system.warmups, now)
         labels = ["publication", "kind", "status", "reason"]
         deliveries = GaugeMetricFamily("pressrun_deliveries", "Deliveries by where they stand now.", labels=labels)
         for row in counted:
@@ -106,9 +110,11 @@ class _Collector:
             depth.add_metric([lane], seen["depth"])
             oldest.add_metric([lane], seen["oldest_s"])
         yield from (depth, oldest, *_warmup_metrics(warming))
+        yield from (*reputation(self._system.publications, counted), *audited(findings, age))
 
     def _redis(self) -> Iterator[Metric]:
         yield from read_meters(self._system.redis)
+        yield from broker_metrics(self._system.audit.depths(), self._system.limiter, self._system.limits.names)
 
 
 def _warmup_metrics(warming: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -1,0 +1,1 @@
+"""The self-check: ledger, queues and leases compared, and what is inconsistent, stuck or overdue."""
