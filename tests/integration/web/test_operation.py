@@ -170,7 +170,7 @@ def test_metrics_tell_of_domains_that_warm_up(http: httpx.Client, system: System
 @pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/v1/events", 405), ("DELETE", "/v1/campaigns/1", 405), ("GET", "/v1", 404)],
+    [("GET", "/nothing", 404), ("PUT", "/v1/events", 405), ("DELETE", "/v1/campaigns/1", 405), ("GET", "/v1", 404)],
 )
 def test_where_there_is_nothing(http: httpx.Client, method: str, path: str, status: int) -> None:
     answer = http.request(method, path)
