@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from worker.audit import queries
 from worker.audit.findings import Finding, Kind
 from worker.campaigns import turn_queries, view_queries
+from worker.domain.campaign import resting_beyond
 from worker.storage import ledger
 
 # A confirmation takes a second; whoever waits for a minute has closed the page.
@@ -114,7 +115,7 @@ def _campaigns(connection: Connection, rules: AuditRules, now: datetime) -> Iter
 
 
 def _long_queued(connection: Connection, now: datetime) -> bool:
-    oldest = view_queries.oldest_bulk(connection)
+    oldest = view_queries.oldest_bulk(connection, resting_beyond(now))
     return oldest is not None and now - oldest > SILENT
 
 
