@@ -16,10 +16,11 @@ class Rule:
     """What the server does at a stage instead of the usual.
 
     `at`: `connect` (the greeting), a command, `body` (when the first bytes of a body are in), `dot` (after
-    the final dot), `after` (when the answer to the final dot is out). `rcpt` limits it to one recipient (from
-    `rcpt` on), `nth` to the nth MAIL of the server's life (from 1), `nth_here` to the nth of its connection;
-    `times` is how often it applies. In order: wait `delay` seconds, write `reply` (a `\\n` in it makes lines),
-    stay silent, or cut the line; with none of these three the usual reply follows.
+    the final dot), `after` (when the answer to the final dot is out). `rcpt` limits it to one recipient, or
+    `@domain` to those of one domain (from `rcpt` on), `nth` to the nth MAIL of the server's life (from 1),
+    `nth_here` to the nth of its connection; `times` is how often it applies. In order: wait `delay` seconds,
+    write `reply` (a `\\n` in it makes lines), stay silent, or cut the line; with none of these three the usual
+    reply follows.
     `accept`: at `dot`, the message is kept although its answer is cut, silent or a refusal.
     """
 

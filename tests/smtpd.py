@@ -147,7 +147,7 @@ class SmtpServer:
 
     def _matches(self, rule: Rule, session: Session) -> bool:
         return (
-            (rule.rcpt is None or rule.rcpt == session.rcpt)
+            (rule.rcpt is None or _is_for(rule.rcpt, session.rcpt))
             and (rule.nth is None or rule.nth == session.nth)
             and (rule.nth_here is None or rule.nth_here == session.mails_here)
             and (rule.times is None or self._used.get(id(rule), 0) < rule.times)
@@ -182,6 +182,10 @@ class SmtpServer:
     def _write(self, record: dict[str, object]) -> None:
         if self._log is not None:
             os.write(self._log, json.dumps(record).encode() + b"\n")
+
+
+def _is_for(wanted: str, rcpt: str | None) -> bool:
+    return rcpt is not None and (rcpt.endswith(wanted) if wanted.startswith("@") else rcpt == wanted)
 
 
 def read_log(path: Path) -> list[dict[str, object]]:

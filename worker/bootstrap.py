@@ -22,12 +22,13 @@ from worker.campaigns.replay import Replay
 from worker.campaigns.turns import Slots
 from worker.delivery.composing import Composer, Links
 from worker.delivery.due import Due
+from worker.delivery.gates import Breakers, Leases, RedisBreakers, RedisLeases
 from worker.delivery.guard import Guard
 from worker.delivery.limits import Limits
 from worker.delivery.parcels import Result
 from worker.delivery.record import RecordPolicy
 from worker.delivery.recover import Recovery
-from worker.delivery.throttling import Limit, Limiter, RedisLimiter, Shaping
+from worker.delivery.throttling import Limit, Limiter, PauseTable, RedisLimiter, Shaping
 from worker.delivery.transports.base import Transport
 from worker.delivery.transports.smtp import smtp_transport
 from worker.delivery.views import DeliveryViews
@@ -162,12 +163,27 @@ class System:
             settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
             timeout=settings.smtp_timeout_seconds, done_timeout=settings.smtp_done_timeout_seconds,
             messages_per_connection=settings.smtp_messages_per_connection,
-            verify=settings.smtp_verify, ca_file=settings.smtp_ca_file,
+            verify=settings.smtp_verify, ca_file=settings.smtp_ca_file, connections=settings.smtp_connections_all,
         )  # fmt: skip
 
     @cached_property
     def limiter(self) -> Limiter:
         return RedisLimiter(self.redis, urgent_share=self.settings.transactional_share)
+
+    @cached_property
+    def breakers(self) -> Breakers:
+        settings = self.settings
+        pauses = PauseTable(self.shaping, settings.retry_base_seconds, settings.retry_cap_seconds)
+        return Breakers(RedisBreakers(self.redis), self.clock, pauses.of, self._close_limit)
+
+    def _close_limit(self, gate: str, seconds: float, why: str) -> None:
+        """At once for everybody who takes tokens; the breaker itself they see with their next look."""
+        if gate.startswith("destination:"):
+            self.limiter.pause(gate, seconds, why)
+
+    @cached_property
+    def leases(self) -> Leases:
+        return RedisLeases(self.redis)
 
     @cached_property
     def limits(self) -> Limits:

@@ -86,6 +86,9 @@ class Settings(BaseModel):
     smtp_connections: Annotated[int, Field(ge=1, le=1000)] = Field(
         20, description="SMTP connections of each sending process."
     )
+    smtp_connections_all: Annotated[int, Field(ge=0)] = Field(
+        0, description="SMTP connections to the relay from all processes together. 0: as many as they have."
+    )
     smtp_messages_per_connection: Annotated[int, Field(ge=1)] = Field(
         100, description="Messages before a connection is closed."
     )

@@ -67,7 +67,7 @@ class Station:
             )
             self._press = Press(
                 system.database, system.clock, system.transport, system.composer, system.record_policy, settings,
-                self._observe,
+                self._observe, system.breakers, system.leases,
             )  # fmt: skip
         return self._press
 

@@ -6,6 +6,7 @@ passed over until it has some, so that a throttled one never slows the others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,8 @@ TURN_SECONDS = 3.0
 LONGEST_WAIT_SECONDS = 1.0
 # How long the end of a turn waits for its conversations; slower ones finish by themselves.
 DRAIN_SECONDS = 0.5
+# Where connections are busy: how long until it is looked again, at the latest.
+BUSY_SECONDS = 0.02
 # While a campaign is being planned, new rows are looked for this often.
 PLANNING_POLL_SECONDS = 0.05
 
@@ -114,23 +117,43 @@ class Bulk:
 
     def _step(self, campaign_id: int, lanes: list[_Lane]) -> _Step:
         """One claim on the lane whose turn it is."""
-        room = self._press.room()
-        if room <= 0:
-            return _Step(0, self._press.hop_wait() or 0.02)
         now = self._clock.ticks()
-        lane = min(lanes, key=lambda one: one.open_at)
-        if lane.open_at > now:
-            return _Step(0, lane.open_at - now)
-        # the other lanes come first next time
-        lanes.remove(lane)
-        step, stays = self._claim(campaign_id, lane, room)
-        if stays:
-            lanes.append(lane)
-        return step
+        wait = math.inf
+        for lane in sorted(lanes, key=lambda one: one.open_at):
+            if lane.open_at > now:
+                return _Step(0, min(wait, lane.open_at - now))
+            room = self._press.room(lane.destination)
+            if room > 0:
+                # the other lanes come first next time
+                lanes.remove(lane)
+                step, stays = self._claim(campaign_id, lane, room)
+                if stays:
+                    lanes.append(lane)
+                return step
+            wait = min(wait, self._no_room(lane, now))
+        return _Step(0, wait)
+
+    def _no_room(self, lane: _Lane, now: float) -> float:
+        """Seconds to wait: until its hop may be tried, or until a conversation has ended."""
+        shut = self._press.shut(lane.destination)
+        lane.open_at = now + shut
+        return shut or BUSY_SECONDS
 
     def _claim(self, campaign_id: int, lane: _Lane, room: int) -> tuple[_Step, bool]:
-        """Tokens, then rows. False: the lane has nothing queued any more."""
-        grant = self._limiter.take(lane.limits, room)
+        """The breakers' word, tokens, then rows. False: the lane has nothing queued any more."""
+        admission = self._press.admit(lane.destination, room)
+        if admission.messages == 0:
+            lane.open_at = self._clock.ticks() + max(admission.wait, BUSY_SECONDS)
+            return _Step(0), True
+        step = _Step(0)
+        try:
+            step, stays = self._claim_admitted(campaign_id, lane, admission.messages)
+        finally:
+            self._press.unused(lane.destination, admission.messages - step.handed)
+        return step, stays
+
+    def _claim_admitted(self, campaign_id: int, lane: _Lane, messages: int) -> tuple[_Step, bool]:
+        grant = self._limiter.take(lane.limits, messages)
         if grant.tokens == 0:
             lane.open_at = self._clock.ticks() + grant.wait
             self._waited(grant.blocked_by, grant.wait)

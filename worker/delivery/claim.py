@@ -66,14 +66,14 @@ class Claimer:
     def campaign(self, campaign_id: int, destination: str, limit: int) -> Claim | None:
         """Up to `limit` queued rows of a going campaign, or None where there is nothing to claim."""
         return self._claim(
-            lambda connection: set_queries.queued_of_campaign(connection, campaign_id, destination, limit)
+            lambda connection: set_queries.queued_of_campaign(connection, campaign_id, destination, limit), destination
         )
 
-    def transactional(self, ids: Sequence[int]) -> Claim | None:
-        """Those of these deliveries of one publication that are queued, or None where none is."""
-        return self._claim(lambda connection: queries.queued_transactional(connection, ids))
+    def transactional(self, ids: Sequence[int], destination: str = "") -> Claim | None:
+        """Those of these deliveries of one publication and destination that are queued, or None where none is."""
+        return self._claim(lambda connection: queries.queued_transactional(connection, ids), destination)
 
-    def _claim(self, choose: Callable[[Connection], Sequence[Queued]]) -> Claim | None:
+    def _claim(self, choose: Callable[[Connection], Sequence[Queued]], destination: str) -> Claim | None:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
         with self._database.write(journalled=True) as connection:
@@ -95,7 +95,7 @@ class Claimer:
         until = ticks + self._lease.total_seconds()
         lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, len(good))
         ours = tuple(
-            claimed(row, lease_id, lists.get(row.subscriber_id or 0, ()), allowed.counter) for row in good
+            claimed(row, lease_id, lists.get(row.subscriber_id or 0, ()), allowed.counter, destination) for row in good
         )
         return Claim(lease, ours, ended, allowed.held_until)
 
@@ -161,7 +161,7 @@ def _taken(rows: Sequence[Queued]) -> list[Move]:
 
 
 def claimed(
-    row: Queued, lease_id: int, lists: tuple[str, ...] = (), warmup_day_id: int | None = None
+    row: Queued, lease_id: int, lists: tuple[str, ...] = (), warmup_day_id: int | None = None, destination: str = ""
 ) -> Claimed:
     """A row of the parcel query as a value."""
     return Claimed(
@@ -171,7 +171,7 @@ def claimed(
         address=row.address, name=row.name or "", locale=row.locale or "",
         created_at=row.created_at, attempts=row.attempts, first_attempt_at=row.first_attempt_at,
         expires_at=row.expires_at, shows_campaign_id=row.shows_campaign_id,
-        warmup_day_id=warmup_day_id,
+        warmup_day_id=warmup_day_id, destination=destination,
     )  # fmt: skip
 
 

@@ -10,15 +10,24 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import uvloop
 
-from worker.delivery.carrier import Books, Carrier
+from worker.delivery.books import Books
+from worker.delivery.carrier import Carrier
+from worker.delivery.desk import Desk
+from worker.delivery.gatekeeper import Gatekeeper
+from worker.delivery.gates import Breakers, Leases
 from worker.delivery.hop import Hop
 from worker.delivery.jobs import Job, Jobs
 from worker.delivery.journal import Journal
 from worker.delivery.parcels import Result
-from worker.delivery.transports.base import Transport
+from worker.delivery.permits import Permits
+from worker.delivery.routing import Routing
+from worker.delivery.shares import Shares
+from worker.delivery.transports.base import NextHop, Transport
+from worker.domain.breaker import Admission
 from worker.domain.clock import Clock
 
 # How often jobs that have waited too long for a connection are looked for.
@@ -29,24 +38,41 @@ class Courier:
     """Make it after a fork. `hand_out` gets each result in the loop's thread and must not block."""
 
     def __init__(
-        self, transport: Transport, journal: Journal, clock: Clock, connections: int, hand_out: Callable[[Result], None]
-    ) -> None:
-        self.hop = Hop(clock)
+        self, transport: Transport, journal: Journal, clock: Clock, connections: int,
+        hand_out: Callable[[Result], None], breakers: Breakers, leases: Leases,
+    ) -> None:  # fmt: skip
         self._transport = transport
         self._clock = clock
-        self._limit = connections
-        self._carriers: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._books = Books(journal, clock, self._loop, hand_out)
-        self._jobs = Jobs(self._loop, clock)
+        self._gates = Gatekeeper(breakers, clock)
+        self._permits = Permits(leases, clock, self._loop)
+        self._shares = Shares(connections)
+        self._desks: dict[NextHop, Desk] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._relay = self._desk(transport.relay) if transport.relay else None
+        self._routing = None if transport.relay else Routing(transport, self._books, self._gates, self._arrived)
         self._thread = threading.Thread(target=self._loop.run_forever, name="courier", daemon=True)
         self._thread.start()
         self._loop.call_soon_threadsafe(self._reap)
 
     @property
-    def waiting(self) -> int:
-        """Jobs no connection has taken up yet."""
-        return len(self._jobs)
+    def door(self) -> Hop | None:
+        """The relay's; None where each domain has its own."""
+        return self._relay.door if self._relay else None
+
+    def load(self, destination: str) -> tuple[int, int | None]:
+        """Jobs for it that no connection has taken up yet; how many more have a place, where that is known.
+
+        What is stuck at one of several hops is not counted: it is no reason to leave the others without work.
+        """
+        lanes = [desk.jobs.lanes[destination] for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
+        stuck = [lane for lane in lanes if lane.stuck]
+        waiting = sum(len(lane.waiting) for lane in lanes if not lane.stuck)
+        if not destination or len(stuck) < len(lanes) or not stuck:
+            return waiting, None
+        return waiting, sum(max(0, int(lane.bound) - lane.busy - len(lane.waiting)) for lane in stuck)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """From any thread."""
@@ -58,6 +84,7 @@ class Courier:
         A conversation still open after that is cut; the journal tells the next owner how far it came.
         """
         asyncio.run_coroutine_threadsafe(self._finish(seconds), self._loop).result()
+        self._permits.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -65,28 +92,88 @@ class Courier:
     # -- everything below runs in the loop's thread
 
     def _accept(self, jobs: Sequence[Job]) -> None:
-        self._jobs.put(jobs)
-        # Where the hop takes no more connections, those it took carry on by themselves.
-        limit = self._limit if self.hop.may_open() else min(self._limit, max(1, self.hop.connections))
-        for _ in range(min(len(self._jobs), limit) - len(self._carriers)):
-            one = Carrier(self._transport, self.hop, self._jobs, self._books, self._clock)
+        if self._closed:
+            for job in jobs:
+                self._books.given_back(job)
+        elif self._relay is not None:
+            self._relay.put(jobs)
+            self._staff(self._relay)
+        elif self._routing is not None:
+            self._routing.accept(jobs)
+
+    def _arrived(self, hop: NextHop, jobs: Sequence[Job]) -> None:
+        """Their hop is known by now."""
+        desk = self._desk(hop)
+        desk.put(jobs)
+        if self._closed:
+            for job in desk.jobs.close():
+                desk.given_back(job)
+        self._staff(desk)
+
+    def _desk(self, hop: NextHop) -> Desk:
+        desk = self._desks.get(hop)
+        if desk is None:
+            jobs = Jobs(self._loop, self._clock, self._shares.bounds(relay=not hop.hosts))
+            door = Hop(self._clock, hop.name)
+            desk = self._desks[hop] = Desk(hop, door, jobs, self._books, self._gates, self._ask)
+        return desk
+
+    def _staff(self, desk: Desk) -> None:
+        """Open as many connections as it has work for, and may have."""
+        for _ in range(0 if self._closed else self._shares.places(desk)):
+            leaves = self._shares.leaves(desk)
+            one = Carrier(self._transport, desk, self._books, self._permits, self._clock, leaves)
             carrier = self._loop.create_task(one.run())
-            self._carriers.add(carrier)
-            carrier.add_done_callback(self._carriers.discard)
+            desk.carriers.add(carrier)
+            self._shares.serving.add(desk)
+            carrier.add_done_callback(partial(self._left, desk))
+
+    def _left(self, desk: Desk, carrier: asyncio.Task[None]) -> None:
+        """A connection is closed: its place goes to whoever has waited longest for one."""
+        desk.carriers.discard(carrier)
+        if not desk.carriers:
+            self._shares.serving.discard(desk)
+        for hungry in list(self._shares.hungry)[:1]:
+            self._staff(hungry)
+
+    def _ask(self, desk: Desk, gate: str, jobs: list[Job]) -> None:
+        """How many of them may go, where a destination is tried again."""
+
+        async def ask() -> None:
+            admission = Admission(0)
+            try:
+                admission = await self._permits.run(lambda: self._gates.breakers.admit(gate, len(jobs)))
+            finally:
+                desk.admitted(jobs, 0 if self._closed else admission.messages)
+                self._staff(desk)
+
+        task = self._loop.create_task(ask())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _reap(self) -> None:
-        if self._jobs.closed:
+        if self._closed:
             return
-        for job in self._jobs.too_late():
-            self._books.given_back(job)
+        for desk in list(self._desks.values()):
+            desk.reap()
+            if desk.over and desk is not self._relay:
+                del self._desks[desk.hop]
+            elif len(desk.jobs):
+                self._staff(desk)
+        self._permits.renew()
         self._loop.call_later(REAP_SECONDS, self._reap)
 
     async def _finish(self, seconds: float) -> None:
-        for job in self._jobs.close():
-            self._books.given_back(job)
-        if self._carriers:
-            _, late = await asyncio.wait(list(self._carriers), timeout=seconds)
-            for carrier in late:
-                carrier.cancel()
+        self._closed = True
+        for desk in self._desks.values():
+            for job in desk.jobs.close():
+                desk.given_back(job)
+        if self._routing is not None:
+            self._routing.close()
+        running = [*self._tasks, *(carrier for desk in self._desks.values() for carrier in desk.carriers)]
+        if running:
+            _, late = await asyncio.wait(running, timeout=seconds)
+            for one in late:
+                one.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._books.flush()

@@ -10,10 +10,12 @@ from collections.abc import Awaitable
 
 import structlog
 
-from worker.delivery.transports.base import Connection, HopUnavailable
+from worker.delivery.transports.base import Connection
 from worker.domain.clock import Clock
 
 log = structlog.get_logger(__name__)
+
+_SEE = "PRESSRUN_SMTP_URL, `pressrun check`"
 
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -22,23 +24,30 @@ LONGEST_PAUSE_SECONDS = 60.0
 # end (each has a message limit) may be replaced.
 FULL_SECONDS = 30.0
 
+# Connections of other processes end after some messages: asked for again after this.
+TAKEN_SECONDS = 1.0
+
 
 class Hop:
     """Opens connections one at a time after a failure, with a doubling pause between."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, name: str = "relay") -> None:
         self._clock = clock
+        self._name = name
         self.connections = 0
         self._failures = 0
         self._opening = 0
         self._closed_until = 0.0
         self._full_until = 0.0
         self._most = 0
+        self._taken_until = 0.0
         self.why = ""
 
     def wait(self) -> float:
         """Seconds until a connection may be opened; 0 while there is one, or may be one."""
-        return 0.0 if self.connections else max(0.0, self._closed_until - self._clock.ticks())
+        if self.connections:
+            return 0.0
+        return max(0.0, max(self._closed_until, self._taken_until) - self._clock.ticks())
 
     @property
     def doubtful(self) -> bool:
@@ -47,25 +56,27 @@ class Hop:
 
     def may_open(self) -> bool:
         now = self._clock.ticks()
-        if now < self._closed_until:
+        if now < self._closed_until or now < self._taken_until:
             return False
         if now < self._full_until and self.connections + self._opening >= self._most:
             return False
         return not (self.doubtful and (self._opening or self.connections))
 
     async def open(self, opening: Awaitable[Connection]) -> Connection:
-        """Await the opening and remember how it went. Raises `HopUnavailable`."""
+        """Await the opening. Raises `HopUnavailable`, of which `refused` must be told."""
         self._opening += 1
         try:
             connection = await opening
-        except HopUnavailable as error:
-            self.refused(str(error))
-            raise
         finally:
             self._opening -= 1
         self.connections += 1
         self._most = max(self._most, self.connections)
         return connection
+
+    def all_taken(self) -> None:
+        """Other processes have as many connections as it may have from all of us together."""
+        self._taken_until = self._clock.ticks() + TAKEN_SECONDS
+        self.why = "other workers have all the connections it takes"
 
     def listened(self) -> None:
         """It answered to a message, whatever it said: it is there."""
@@ -88,4 +99,4 @@ class Hop:
             self._failures += 1
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures - 1, 10))
             self._closed_until = now + pause
-            log.warning("next_hop_refuses", why=why, again_in_s=pause, see="PRESSRUN_SMTP_URL, `pressrun check`")
+            log.warning("next_hop_refuses", hop=self._name, why=why, again_in_s=pause, see=_SEE)

@@ -1,16 +1,20 @@
-"""What waits for a connection, within one process."""
+"""What waits for one next hop in a process: in a lane for each destination, so that none waits behind another."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.delivery.parcels import Claimed, Lease
 from worker.domain.clock import Clock
 from worker.domain.message import Envelope, Message
+
+# A conversation that takes longer is slow: its lane gets few connections until others of it were quick.
+SLOW_SECONDS = 1.0
 
 
 class Mail(Protocol):
@@ -18,6 +22,44 @@ class Mail(Protocol):
 
     def compose(self, claimed: Claimed) -> tuple[Envelope, Message]:
         """Raises `PressrunError` for a mail that cannot be made."""
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """What waits for one destination. `busy` connections converse for it, `bound` at most.
+
+    It begins with the `least` and has one more for each quick conversation, up to the `most`; a slow one takes
+    it back to the least. So what is silent or takes seconds a message never holds all connections.
+    """
+
+    least: float
+    most: float
+    waiting: deque[Job] = field(default_factory=deque)
+    busy: int = 0
+    bound: float = 0.0
+    slow: bool = False
+    took: float = 0.0
+    """Seconds of the last slow conversation."""
+
+    def __post_init__(self) -> None:
+        self.bound = self.least
+
+    @property
+    def stuck(self) -> bool:
+        """All its connections are held by conversations that take long, or of which nothing is known yet."""
+        return self.least < self.most and (self.slow or (self.busy >= self.bound and self.bound == self.least))
+
+    @property
+    def free(self) -> int:
+        """How many of those that wait may go at once."""
+        return int(max(0.0, min(len(self.waiting), self.bound - self.busy)))
+
+    def took_up(self, seconds: float) -> None:
+        """One of its conversations came to an end."""
+        if seconds >= SLOW_SECONDS:
+            self.bound, self.slow, self.took = self.least, True, seconds
+        elif self.slow or self.bound < self.most:
+            self.bound, self.slow = min(self.most, self.bound + 1), False
 
 
 @dataclass(slots=True, eq=False)
@@ -33,64 +75,140 @@ class Job:
         return ticks > self.lease.start_by or ticks > self.lease.valid_until
 
 
-class Jobs:
-    """First come, first served, among the carriers of one loop."""
+Bounds = Callable[[str], tuple[float, float]]
+"""Of a destination's lane: the least and the most connections."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
+
+def unbounded(_destination: str) -> tuple[float, float]:
+    """For a hop that serves one destination."""
+    return math.inf, math.inf
+
+
+class Jobs:
+    """Within a lane first come, first served; the lanes in turn, among the carriers of one loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, bounds: Bounds = unbounded) -> None:
         self._loop = loop
         self._clock = clock
-        self._waiting: deque[Job] = deque()
-        self._idle: deque[asyncio.Future[None]] = deque()
+        self._bounds = bounds
+        self._turn: deque[Lane] = deque()
+        self._idle: deque[asyncio.Future[bool]] = deque()
+        self.lanes: dict[str, Lane] = {}
         self.closed = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return sum(len(lane.waiting) for lane in self._turn)
 
-    def put(self, jobs: Iterable[Job]) -> None:
-        self._waiting.extend(jobs)
-        for _ in range(min(len(self._waiting), len(self._idle))):
+    @property
+    def free(self) -> int:
+        """How many of those that wait may go at once."""
+        return sum(lane.free for lane in self._turn)
+
+    @property
+    def busy(self) -> int:
+        return sum(lane.busy for lane in self._turn)
+
+    @property
+    def idle(self) -> int:
+        """Connections that wait for a job."""
+        return len(self._idle)
+
+    def lane(self, destination: str) -> Lane:
+        found = self.lanes.get(destination)
+        if found is None:
+            found = self.lanes[destination] = Lane(*self._bounds(destination))
+            self._turn.append(found)
+        return found
+
+    def put(self, jobs: Sequence[Job]) -> None:
+        """All are for one destination."""
+        self.lane(jobs[0].claimed.destination).waiting.extend(jobs)
+        for _ in range(min(self.free, len(self._idle))):
             self._wake(self._idle.pop())
 
     def put_back(self, job: Job) -> None:
         """For another carrier, before all others."""
-        self._waiting.appendleft(job)
+        self.lane(job.claimed.destination).waiting.appendleft(job)
         if self._idle:
             self._wake(self._idle.pop())
 
     def take(self) -> Job | None:
-        """The next one, if there is one."""
-        return self._waiting.popleft() if self._waiting else None
+        """The next one that may go now, if there is one."""
+        turn = self._turn
+        for _ in range(len(turn)):
+            lane = turn[0]
+            turn.rotate(-1)
+            if lane.waiting and lane.busy < lane.bound:
+                return lane.waiting.popleft()
+        return None
+
+    def take_behind(self, job: Job) -> Job | None:
+        """One to be offered behind this one, over the same connection: quick ones behind quick ones only."""
+        if self.lanes[job.claimed.destination].slow:
+            return None
+        turn = self._turn
+        for _ in range(len(turn)):
+            lane = turn[0]
+            turn.rotate(-1)
+            if lane.waiting and not lane.slow and (lane.bound > lane.least or lane.least >= lane.most):
+                return lane.waiting.popleft()
+        return None
 
     async def wait(self, seconds: float) -> Job | None:
         """The next one; None where none has come within `seconds`, or none will come any more."""
-        if not self._waiting and not self.closed:
+        while (job := self.take()) is None and not self.closed:
             waiter = self._loop.create_future()
             self._idle.append(waiter)
-            timer = self._loop.call_later(seconds, self._wake, waiter)
-            await waiter
+            timer = self._loop.call_later(seconds, self._wake, waiter, False)
+            called = await waiter
             timer.cancel()
             if waiter in self._idle:
                 self._idle.remove(waiter)
-        return self.take()
+            if not called:
+                return self.take()
+        return job
+
+    def dismiss(self) -> bool:
+        """Let one idle carrier go, so that its connection is free for another hop; whether there was one."""
+        if not self._idle:
+            return False
+        self._wake(self._idle.popleft(), called=False)
+        return True
 
     def too_late(self) -> list[Job]:
         """Take out what has waited too long: every connection may be held by a silent server."""
         now = self._clock.ticks()
-        late = [job for job in self._waiting if job.too_late(now)]
-        if late:
-            self._waiting = deque(job for job in self._waiting if not job.too_late(now))
+        late: list[Job] = []
+        for lane in self._turn:
+            gone = [job for job in lane.waiting if job.too_late(now)]
+            if gone:
+                lane.waiting = deque(job for job in lane.waiting if not job.too_late(now))
+                late += gone
         return late
+
+    def take_all(self) -> list[Job]:
+        """All that wait."""
+        left = [job for lane in self._turn for job in lane.waiting]
+        for lane in self._turn:
+            lane.waiting.clear()
+        return left
 
     def close(self) -> list[Job]:
         """No more are handed out; those that waited."""
         self.closed = True
-        left = list(self._waiting)
-        self._waiting.clear()
+        left = self.take_all()
         while self._idle:
             self._wake(self._idle.pop())
         return left
 
     @staticmethod
-    def _wake(waiter: asyncio.Future[None]) -> None:
+    def _wake(waiter: asyncio.Future[bool], called: bool = True) -> None:
         if not waiter.done():
-            waiter.set_result(None)
+            waiter.set_result(called)
+
+
+def by_destination(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        found.setdefault(job.claimed.destination, []).append(job)
+    return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from worker.domain.clock import Clock
 
@@ -16,34 +18,50 @@ _WINDOW_SECONDS = 0.1
 _WORTH = 3
 
 
+@dataclass(slots=True)
+class _Seen:
+    since: float
+    rate: float = 0.0
+    count: int = 0
+
+
 class Pace:
-    """Counts results and says how many rows may wait. Told by the recorder, asked by the claiming thread."""
+    """Counts results and says how many rows may wait, for each destination by itself.
+
+    Told by the recorder, asked by the claiming thread.
+    """
 
     def __init__(self, clock: Clock, least: int, most: int) -> None:
         self._clock = clock
         self._least = least
         self._most = most
-        self._rate = 0.0
-        self._since = clock.ticks()
-        self._count = 0
+        self._seen: dict[str, _Seen] = {}
         self._changed = threading.Condition()
 
-    def done(self, results: int) -> None:
-        """That many conversations came to an end."""
+    def done(self, results: Mapping[str, int]) -> None:
+        """So many conversations came to an end, by destination."""
         with self._changed:
-            self._count += results
-            elapsed = self._clock.ticks() - self._since
-            if elapsed >= _WINDOW_SECONDS:
-                seen = self._count / elapsed
-                keep = 0.5 ** (elapsed / _HALF_LIFE_SECONDS)
-                # up at once: a start from nothing would take seconds. Down slowly: a pause is not the hop's pace.
-                self._rate = max(seen, keep * self._rate + (1 - keep) * seen)
-                self._since, self._count = self._clock.ticks(), 0
+            for destination, count in results.items():
+                self._count(self._of(destination), count)
             self._changed.notify_all()
 
-    def room(self, waiting: int) -> int:
+    def _count(self, seen: _Seen, count: int) -> None:
+        seen.count += count
+        elapsed = self._clock.ticks() - seen.since
+        if elapsed >= _WINDOW_SECONDS:
+            rate = seen.count / elapsed
+            keep = 0.5 ** (elapsed / _HALF_LIFE_SECONDS)
+            # up at once: a start from nothing would take seconds. Down slowly: a pause is not the hop's pace.
+            seen.rate = max(rate, keep * seen.rate + (1 - keep) * rate)
+            seen.since, seen.count = self._clock.ticks(), 0
+
+    def _of(self, destination: str) -> _Seen:
+        seen = self._seen.get(destination)
+        return seen if seen is not None else self._seen.setdefault(destination, _Seen(self._clock.ticks()))
+
+    def room(self, destination: str, waiting: int) -> int:
         """How many more rows may be claimed while `waiting` are not taken up yet; 0 while it is not worth a claim."""
-        target = min(self._most, max(self._least, int(self._rate * AHEAD_SECONDS)))
+        target = min(self._most, max(self._least, int(self._of(destination).rate * AHEAD_SECONDS)))
         room = target - waiting
         return room if room >= target // _WORTH else 0
 

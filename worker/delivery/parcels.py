@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery.transports.base import Exchange
-from worker.domain.delivery import Kind
+from worker.domain.delivery import Kind, Reason
 from worker.domain.replies import Outcome
 
 
@@ -51,20 +51,38 @@ class Claimed:
     shows_campaign_id: int | None = None
     warmup_day_id: int | None = None
     """The counter it was taken from, where its sender's domain is warming up."""
+    destination: str = ""
+    """The group of `shaping.toml` that its domain is in, or empty."""
+
+    @property
+    def domain(self) -> str:
+        """Of its address: an A-label in small letters."""
+        return self.address.rpartition("@")[2].lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Its next hop takes nothing now: it is tried again then, and no attempt is counted."""
+
+    until: datetime
+    reason: Reason
+    why: str
 
 
 @dataclass(slots=True, eq=False)
 class Result:
     """How one claimed delivery ended this time.
 
-    `exchange` None: no conversation was started, it goes back to the queue and no attempt is counted.
-    `fault`: it cannot be sent at all (its template, its address), whatever a server would say.
+    `exchange` None: no conversation was started, it goes back to the queue and no attempt is counted; with a `hold`,
+    it waits elsewhere meanwhile. `fault`: it cannot be sent at all (its template, its address), whatever a server
+    would say.
     """
 
     claimed: Claimed
     at: datetime
     exchange: Exchange | None
     fault: str = ""
+    hold: Hold | None = None
 
     @property
     def unknown(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,13 +14,15 @@ from worker.delivery import queries
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.composing import Composer
 from worker.delivery.courier import Courier
+from worker.delivery.gates import Breakers, Leases
 from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal
 from worker.delivery.pace import Pace
 from worker.delivery.parcels import Claimed, Result
 from worker.delivery.record import RecordPolicy
 from worker.delivery.recorder import Recorder
-from worker.delivery.transports.base import Transport
+from worker.delivery.transports.base import RELAY, Transport
+from worker.domain.breaker import Admission
 from worker.domain.clock import Clock
 from worker.domain.errors import PermanentError
 from worker.domain.replies import Outcome
@@ -56,29 +59,62 @@ class Press:
 
     def __init__(
         self, database: Database, clock: Clock, transport: Transport, composer: Composer, policy: RecordPolicy,
-        settings: PressSettings, observe: Observe,
+        settings: PressSettings, observe: Observe, breakers: Breakers, leases: Leases,
     ) -> None:  # fmt: skip
         self._database = database
         self._clock = clock
         self._composer = composer
         self._observe = observe
+        self._breakers = breakers
         self.most = _SQLITE_CLAIM if database.is_sqlite else _CLAIM
         self._journal = Journal(settings.journal_dir)
         self.claimer = Claimer(database, clock, self._journal.owner, settings.lease, settings.warmups)
         self._pace = Pace(clock, least=2 * settings.connections, most=2 * self.most)
         self._recorder = Recorder(database, policy, clock, settings.lease, self._recorded)
-        self._courier = Courier(transport, self._journal, clock, settings.connections, self._recorder.take)
+        self._courier = Courier(
+            transport, self._journal, clock, settings.connections, self._recorder.take, breakers, leases
+        )
 
-    def room(self) -> int:
-        """How many rows may be claimed now; 0 or less: wait first."""
-        if self._courier.hop.wait() > 0:
+    def room(self, destination: str) -> int:
+        """How many rows for this destination may be claimed now; 0 or less: wait first."""
+        self._breakers.sync()
+        if self.shut(destination) > 0:
             return 0
-        room = self._pace.room(self._courier.waiting)
-        return min(room, 1) if self._courier.hop.doubtful else min(room, self.most)
+        waiting, free = self._courier.load(destination)
+        room = min(self._pace.room(destination, waiting), self.most)
+        door = self._courier.door
+        if door is not None and door.doubtful:
+            room = min(room, 1)
+        return room if free is None else min(room, free)
 
-    def hop_wait(self) -> float:
-        """Seconds until the next hop may be tried again; 0 while it is fine."""
-        return self._courier.hop.wait()
+    def shut(self, destination: str) -> float:
+        """Seconds until its next hop may be tried again; 0 while it is fine."""
+        door = self._courier.door
+        closed = door.wait() if door is not None else 0.0
+        return max([closed, *map(self._breakers.wait, self._gates(destination))])
+
+    def admit(self, destination: str, wanted: int) -> Admission:
+        """How many of them may go to it, by its breakers; what is not used is told of with `unused`."""
+        if not self._breakers.troubled:
+            return Admission(wanted)
+        admission = Admission(wanted)
+        for number, gate in enumerate(self._gates(destination)):
+            asked = admission.messages
+            admission = self._breakers.admit(gate, asked)
+            for before in self._gates(destination)[:number]:
+                self._breakers.land(before, 0, asked - admission.messages)
+        return admission
+
+    def unused(self, destination: str, messages: int) -> None:
+        """Admitted, and not claimed."""
+        if messages > 0 and self._breakers.troubled:
+            for gate in self._gates(destination):
+                self._breakers.land(gate, 0, messages)
+
+    def _gates(self, destination: str) -> tuple[str, ...]:
+        """The breakers that are asked before a claim; what no table lists is asked for one by one, by the courier."""
+        relay = (RELAY.gate,) if self._courier.door is not None else ()
+        return (*relay, f"destination:{destination}") if destination else relay
 
     def wait(self, seconds: float) -> None:
         """Until a conversation ends, or `seconds` are over."""
@@ -150,7 +186,8 @@ class Press:
 
     def _recorded(self, written: Sequence[Result]) -> None:
         """In the recorder's thread, after the commit."""
-        self._pace.done(sum(1 for one in written if one.exchange is not None))
+        self._pace.done(Counter(one.claimed.destination for one in written if one.exchange is not None))
+        self._breakers.sync()
         self._observe(written)
         _log_outcomes(written)
 

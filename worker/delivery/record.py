@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from worker.delivery import queries, set_queries, warmup
-from worker.delivery.parcels import Result
+from worker.delivery.parcels import Claimed, Hold, Result
 from worker.delivery.set_queries import OutcomeRow
 from worker.delivery.transports.base import Exchange
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
@@ -59,8 +59,8 @@ def record(
         return [written for one in results for written in record(connection, policy, [one], clean=clean)]
     # in the order in which everybody locks them
     results = sorted(results, key=lambda one: one.claimed.id)
-    back = _give_back(connection, [one for one in results if one.exchange is None and not one.fault], clean=clean)
-    ended = [(one, _verdict(policy, one)) for one in results if one.exchange is not None or one.fault]
+    back = _give_back(connection, [one for one in results if _goes_back(one)], clean=clean)
+    ended = [(one, _verdict(policy, one)) for one in results if not _goes_back(one)]
     holds = set_queries.write_outcomes(connection, [_outcome_row(one, verdict) for one, verdict in ended])
     ours = [(one, verdict) for one, verdict in ended if one.claimed.id in holds]
     written = back + [one for one, _ in ours]
@@ -77,6 +77,10 @@ def record(
     return written
 
 
+def _goes_back(result: Result) -> bool:
+    return result.exchange is None and not result.fault and result.hold is None
+
+
 def _give_back(connection: Connection, back: Sequence[Result], *, clean: bool) -> list[Result]:
     if not back:
         return []
@@ -87,6 +91,8 @@ def _give_back(connection: Connection, back: Sequence[Result], *, clean: bool) -
 
 
 def _verdict(policy: RecordPolicy, result: Result) -> _Verdict:
+    if result.hold is not None:
+        return _held(policy, result.claimed, result.hold, result.at)
     if result.fault or result.exchange is None:
         return _Verdict(DeliveryStatus.FAILED, Reason.TEMPLATE_FAULT)
     judgement = result.exchange.judgement
@@ -101,6 +107,13 @@ def _verdict(policy: RecordPolicy, result: Result) -> _Verdict:
             return _Verdict(DeliveryStatus.UNKNOWN, Reason.UNKNOWN_OUTCOME)
         case _:
             return _again(policy, result, judgement)
+
+
+def _held(policy: RecordPolicy, claimed: Claimed, hold: Hold, now: datetime) -> _Verdict:
+    """It has an end all the same: its time runs from when it would first have gone."""
+    if hold.until < policy.retry.end(claimed.first_attempt_at or now, claimed.expires_at):
+        return _Verdict(DeliveryStatus.DEFERRED, hold.reason, hold.until)
+    return _Verdict(DeliveryStatus.EXPIRED, hold.reason)
 
 
 def _holds_unknown(policy: RecordPolicy, kind: Kind) -> bool:
@@ -125,7 +138,7 @@ def _again(policy: RecordPolicy, result: Result, judgement: Judgement) -> _Verdi
 def _outcome_row(result: Result, verdict: _Verdict) -> OutcomeRow:
     claimed, exchange = result.claimed, result.exchange
     tried = exchange is not None
-    first = claimed.first_attempt_at or (result.at if tried else None)
+    first = claimed.first_attempt_at or (result.at if tried or result.hold else None)
     return OutcomeRow(
         claimed.id, claimed.lease_id, verdict.status, verdict.reason, claimed.attempts + tried, first, result.at,
         verdict.next_attempt_at, *_reply(result),
@@ -136,7 +149,7 @@ def _reply(result: Result) -> tuple[int | None, str, str]:
     """Code, enhanced code, text."""
     exchange = result.exchange
     if exchange is None:
-        return None, "", result.fault[:_REPLY_CHARS]
+        return None, "", (result.hold.why if result.hold else result.fault)[:_REPLY_CHARS]
     reply = exchange.reply
     if reply is None:
         return None, "", exchange.detail[:_REPLY_CHARS]

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from worker.delivery import queries
-from worker.delivery.bulk import LONGEST_WAIT_SECONDS, Waited
+from worker.delivery.bulk import BUSY_SECONDS, LONGEST_WAIT_SECONDS, Waited
 from worker.delivery.limits import Limits
 from worker.delivery.press import Press
 from worker.delivery.queries import AnyRow
@@ -58,7 +58,7 @@ class Transactional:
         while rows := self._peek(after):
             handed, wait = self._round(rows, shut)
             waits.append(wait)
-            if handed or len(rows) < PEEK or self._press.room() <= 0 or self._clock.ticks() > until:
+            if handed or len(rows) < PEEK or self._press.room("") <= 0 or self._clock.ticks() > until:
                 return handed, min(waits)
             after = rows[-1].id
         return 0, min(waits, default=math.inf)
@@ -75,12 +75,12 @@ class Transactional:
         handed = 0
         waits = []
         for (publication, destination), ids in groups.items():
-            if self._press.room() <= 0:
-                waits.append(self._press.hop_wait() or 0.02)
-                break
             taken, wait = 0, shut.get((publication, destination), 0.0)
-            if not wait:
-                taken, wait = self._claim(publication, destination, ids[: self._press.room()])
+            room = 0 if wait else self._press.room(destination)
+            if room > 0:
+                taken, wait = self._claim(publication, destination, ids[:room])
+            elif not wait:
+                wait = self._press.shut(destination) or BUSY_SECONDS
             if wait:
                 shut[(publication, destination)] = wait
             handed += taken
@@ -88,12 +88,23 @@ class Transactional:
         return handed, min(waits)
 
     def _claim(self, publication: str, destination: str, ids: Sequence[int]) -> tuple[int, float]:
+        admission = self._press.admit(destination, len(ids))
+        if admission.messages == 0:
+            return 0, max(admission.wait, BUSY_SECONDS)
+        taken = 0
+        try:
+            taken, wait = self._claim_admitted(publication, destination, ids[: admission.messages])
+        finally:
+            self._press.unused(destination, admission.messages - taken)
+        return taken, wait
+
+    def _claim_admitted(self, publication: str, destination: str, ids: Sequence[int]) -> tuple[int, float]:
         limits = self._limits.of(publication, destination)
         grant = self._limiter.take(limits, len(ids), urgent=True)
         if grant.tokens == 0:
             self._waited(grant.blocked_by, grant.wait)
             return 0, grant.wait
-        claim = self._press.claimer.transactional(ids[: grant.tokens])
+        claim = self._press.claimer.transactional(ids[: grant.tokens], destination)
         taken = len(claim.claimed) if claim else 0
         # sent first, as in bulk
         if claim is not None:

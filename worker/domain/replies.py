@@ -84,6 +84,13 @@ _THROTTLE_TEXT = re.compile(
 )
 # Gmail says this with 421 4.7.28, and with 550 5.7.1 as well: a pause, not a bounce
 _GOOGLE_TOO_FAST = re.compile(r"\bunusual rate of\s+unsolicited mail\b", re.IGNORECASE)
+# Not "too much mail", but "too many of you at once"
+_CONNECTIONS = re.compile(r"\bconnections?\b|\bconcurren|\bsimultaneous|\bsessions?\b", re.IGNORECASE)
+
+
+def is_about_connections(reply: Reply) -> bool:
+    """Whether a refusal at the door is about how many connections there are, not about us."""
+    return bool(_CONNECTIONS.search(reply.text))
 
 
 def judge(reply: Reply, stage: Stage) -> Judgement:
@@ -112,7 +119,8 @@ def judge(reply: Reply, stage: Stage) -> Judgement:
 
 
 def _judge_temporary(reply: Reply) -> Judgement:
-    if reply.enhanced == "4.7.28" or _THROTTLE_TEXT.search(reply.text):
+    # 421 closes the connection whatever it is an answer to (RFC 5321 §3.8): about more than this one message
+    if reply.code == 421 or reply.enhanced == "4.7.28" or _THROTTLE_TEXT.search(reply.text):
         return _THROTTLED
     if reply.enhanced == "4.2.2" or (reply.code == 452 and not reply.enhanced):
         return Judgement(Outcome.TEMPORARY, Reason.MAILBOX_FULL)

@@ -35,6 +35,11 @@ class RetryPolicy:
     cap: timedelta = timedelta(hours=4)
     lifetime: timedelta = timedelta(hours=72)
 
+    def end(self, first_attempt_at: datetime, expires_at: datetime | None) -> datetime:
+        """When its time is over: what is not through by then expires."""
+        end = first_attempt_at + self.lifetime
+        return end if expires_at is None else min(end, expires_at)
+
     def decide(
         self,
         *,
@@ -48,9 +53,7 @@ class RetryPolicy:
 
         Full jitter could draw 0, which would knock again at once: a tenth of the step is the least.
         """
-        end = first_attempt_at + self.lifetime
-        if expires_at is not None:
-            end = min(end, expires_at)
+        end = self.end(first_attempt_at, expires_at)
         # 2^40 minutes is past any cap; the bound only keeps the float from overflowing
         step = min(self.cap, self.base * 2 ** min(attempts - 1, 40))
         at = now + uniform(0.1, 1.0) * step

@@ -15,10 +15,12 @@ import pytest
 from tests.servers import free_port
 from tests.smtpd import Rule, SmtpServer
 from worker.delivery.courier import Courier
+from worker.delivery.gates import Breakers, InMemoryBreakers, InMemoryLeases
 from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal, read_journal
 from worker.delivery.parcels import Claimed, Lease, Result
 from worker.delivery.transports.smtp import smtp_transport
+from worker.domain.breaker import Pauses
 from worker.domain.clock import SystemClock
 from worker.domain.delivery import Kind
 from worker.domain.errors import PermanentError
@@ -75,7 +77,9 @@ def courier(
         messages_per_connection=messages, verify=True, ca_file="",
     )  # fmt: skip
     journal = Journal(folder)
-    one = Courier(transport, journal, SystemClock(), connections, inbox.take)
+    clock = SystemClock()
+    breakers = Breakers(InMemoryBreakers(clock), clock, lambda _gate, _reply: Pauses(60, 600, full=3))
+    one = Courier(transport, journal, clock, connections, inbox.take, breakers, InMemoryLeases(clock))
     try:
         yield one, journal
     finally:
@@ -150,8 +154,9 @@ def test_a_hop_that_is_down_is_tried_by_few_and_left_alone(
     with courier(free_port(), inbox, tmp_path) as (one, _):
         one.submit(jobs(*map(claimed, range(1, 31))))
         results = inbox.wait_for(30)
-        assert one.hop.wait() > 0
-        assert "refused" in one.hop.why
+        assert one.door is not None
+        assert one.door.wait() > 0
+        assert "refused" in one.door.why
     tried = [result.exchange for result in results if result.exchange is not None]
     assert 1 <= len(tried) <= 3
     assert {(exchange.stage, exchange.judgement.outcome) for exchange in tried} == {
@@ -215,7 +220,8 @@ def test_a_disk_that_is_full_loses_no_job(inbox: Inbox, tmp_path: Path) -> None:
         one.submit(jobs(*map(claimed, range(1, 7))))
         results = inbox.wait_for(6)
         server.wait_for(lambda server: server.open_connections == 0)
-        assert one.hop.connections == 0
+        assert one.door is not None
+        assert one.door.connections == 0
     assert {result.claimed.id for result in results} == set(range(1, 7))
     assert server.messages == []
 

@@ -156,5 +156,5 @@ def test_a_process_begins_with_what_the_dead_of_its_host_left(
     claim = Claimer(database, SystemClock(), journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", 9)
     assert claim is not None
     os.close(journal._fd)
-    assert one.press.room() > 0
+    assert one.press.room("") > 0
     assert statuses(database) == {"queued": 2}

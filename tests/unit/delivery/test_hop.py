@@ -22,7 +22,8 @@ def opened(hop: Hop, opening: Awaitable[Connection] | None = None) -> bool:
     async def go() -> bool:
         try:
             await hop.open(opening or InMemoryTransport().open())
-        except HopUnavailable:
+        except HopUnavailable as error:
+            hop.refused(str(error))
             return False
         return True
 

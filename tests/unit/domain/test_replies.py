@@ -17,7 +17,7 @@ A, T, R, F = Outcome.ACCEPTED, Outcome.TEMPORARY, Outcome.RECIPIENT, Outcome.FAU
         # temporary: never a verdict about the address
         (Stage.RCPT, Reply(450, "4.2.0", "greylisted"), T, Reason.TEMPORARY_REPLY, False),
         (Stage.RCPT, Reply(451), T, Reason.TEMPORARY_REPLY, False),
-        (Stage.MAIL, Reply(421, "", "closing"), T, Reason.TEMPORARY_REPLY, False),
+        (Stage.MAIL, Reply(421, "", "closing"), T, Reason.THROTTLED, False),
         (Stage.RCPT, Reply(450, "4.2.2", "over quota"), T, Reason.MAILBOX_FULL, False),
         (Stage.RCPT, Reply(452), T, Reason.MAILBOX_FULL, False),
         # RFC 5321 §4.5.3.1.10: "too many recipients" is said with 452, and is no full mailbox

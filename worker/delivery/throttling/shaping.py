@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,15 +18,23 @@ _DOMAIN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 
 
+TlsPolicy = Literal["none", "opportunistic", "required", "verify"]
+
+
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """One mailbox provider. `connections` and `messages_per_connection` are for going to its MX, 0: no figure."""
+    """One mailbox provider. `connections`, `messages_per_connection` and `tls` are for going to its MX, 0 and empty: no
+    figure. `pause` is in seconds, after a reply that throttles and says no time; `pauses` has others by its words.
+    """
 
     name: str
     domains: tuple[str, ...]
     limit: Limit | None
     connections: int
     messages_per_connection: int
+    tls: str = ""
+    pause: float = 0.0
+    pauses: tuple[tuple[str, float], ...] = ()
 
 
 class _Strict(BaseModel):
@@ -43,6 +51,9 @@ class _GroupFile(_Strict):
     limit: _RateFile | None = None
     connections: Annotated[int, Field(ge=0)] = 0
     messages_per_connection: Annotated[int, Field(ge=0)] = 0
+    tls: TlsPolicy | None = None
+    pause: Annotated[float, Field(ge=0, le=86_400)] = 0.0
+    pauses: dict[Annotated[str, Field(min_length=1)], Annotated[float, Field(gt=0, le=86_400)]] = {}
 
 
 class _ShapingFile(_Strict):
@@ -76,7 +87,10 @@ class Shaping:
 def _destination(name: str, group: _GroupFile) -> Destination:
     rate = group.limit
     limit = None if rate is None else Limit(f"destination:{name}", rate.count, rate.seconds)
-    return Destination(name, tuple(group.domains), limit, group.connections, group.messages_per_connection)
+    return Destination(
+        name, tuple(group.domains), limit, group.connections, group.messages_per_connection, group.tls or "",
+        group.pause, tuple(group.pauses.items()),
+    )  # fmt: skip
 
 
 def _check_once(path: Path, found: _ShapingFile) -> None:

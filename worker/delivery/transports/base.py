@@ -7,9 +7,43 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.domain.delivery import Reason
-from worker.domain.errors import TemporaryError
+from worker.domain.errors import PermanentError, TemporaryError
 from worker.domain.message import Envelope, Message
 from worker.domain.replies import Judgement, Outcome, Reply, Stage, judge
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """Where a connection goes: the relay, or the mail servers of one or more domains."""
+
+    name: str
+    """`relay`, or the servers' names."""
+    group: str = ""
+    """The destination of `shaping.toml` whose figures hold, or empty."""
+    hosts: tuple[tuple[str, ...], ...] = ()
+    """Server names by preference, those of equal preference together; empty for the relay."""
+    connections: int = 0
+    """From all workers together; 0: as many as they like."""
+    messages: int = 0
+    """Of one connection; 0: as the setting says."""
+    tls: str = ""
+    """The policy for it; empty: as the setting says."""
+
+    @property
+    def gate(self) -> str:
+        """The breaker that closes all of it, and what its connections are counted under."""
+        if self.group:
+            return f"destination:{self.group}"
+        return f"mx:{self.name}" if self.hosts else self.name
+
+    def gate_for(self, destination: str, domain: str) -> str:
+        """The breaker that a throttling reply about one recipient closes. A relay speaks for the recipient's host."""
+        if self.hosts:
+            return self.gate
+        return f"destination:{destination}" if destination else f"domain:{domain}"
+
+
+RELAY = NextHop("relay")
 
 _UNREACHABLE = Judgement(Outcome.UNREACHABLE, Reason.CONNECTION_FAILED)
 _UNKNOWN = Judgement(Outcome.UNKNOWN, Reason.UNKNOWN_OUTCOME)
@@ -90,6 +124,19 @@ class Connection(Protocol):
         """Say goodbye, within a short deadline; never raises."""
 
 
+class NoRoute(PermanentError):
+    """There is no server for a domain: `reply` says why, as if it had been said at `stage`."""
+
+    def __init__(self, stage: Stage, reply: Reply) -> None:
+        self.stage = stage
+        self.reply = reply
+        super().__init__(str(reply))
+
+
+class RouteUnknown(TemporaryError):
+    """Which servers take a domain's mail cannot be told now."""
+
+
 class Transport(Protocol):
     """Where connections come from."""
 
@@ -97,5 +144,15 @@ class Transport(Protocol):
     def name(self) -> str:
         """Short and stable: limits and attempts are kept by it."""
 
-    async def open(self) -> Connection:
+    @property
+    def relay(self) -> NextHop | None:
+        """The one hop that takes everything; None where each domain has its own."""
+
+    def known(self, domain: str) -> NextHop | None:
+        """Its hop, where that has been looked up lately. `domain` is an A-label in small letters."""
+
+    async def find(self, domain: str) -> NextHop:
+        """Look it up. Raises `NoRoute` or `RouteUnknown`."""
+
+    async def open(self, hop: NextHop = RELAY) -> Connection:
         """A connection ready for its first envelope. Raises `HopUnavailable`."""

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.delivery.transports.base import Exchange, Following, HopUnavailable, nothing_follows
+from worker.delivery.transports.base import RELAY, Exchange, Following, HopUnavailable, NextHop, nothing_follows
 from worker.delivery.transports.commands import refusal
 from worker.delivery.transports.offers import Offers
 from worker.domain.message import Envelope, Message
@@ -46,7 +46,19 @@ class InMemoryTransport:
         self.messages_per_connection = messages_per_connection
         self._script = {address: deque(answers) for address, answers in (script or {}).items()}
 
-    async def open(self) -> InMemoryConnection:
+    @property
+    def relay(self) -> NextHop:
+        return RELAY
+
+    def known(self, domain: str) -> NextHop:
+        """All of them go to one hop."""
+        return RELAY
+
+    async def find(self, domain: str) -> NextHop:
+        """See `known`."""
+        return RELAY
+
+    async def open(self, hop: NextHop = RELAY) -> InMemoryConnection:
         """See `Transport.open`; raises `down` while that is set."""
         if self.down is not None:
             raise self.down

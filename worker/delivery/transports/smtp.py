@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 
-from worker.delivery.transports.base import HopUnavailable
+from worker.delivery.transports.base import RELAY, HopUnavailable, NextHop
 from worker.delivery.transports.conversation import SmtpConnection
 from worker.delivery.transports.hello import introduce, tls_failure
 from worker.delivery.transports.relay import Relay, Tls, read_relay
@@ -21,17 +21,31 @@ class SmtpTransport:
     answer to the message; it counts from the body's first byte, so a server that stops reading is noticed too.
     """
 
-    relay: Relay
+    server: Relay
     timeout: float
     messages_per_connection: int
     done_timeout: float | None = None
+    connections: int = 0
+    """From all workers together; 0: as many as they like."""
     name: str = "smtp"
 
-    async def open(self) -> SmtpConnection:
+    @property
+    def relay(self) -> NextHop:
+        return NextHop(RELAY.name, connections=self.connections) if self.connections else RELAY
+
+    def known(self, domain: str) -> NextHop:
+        """All of them go to the relay."""
+        return self.relay
+
+    async def find(self, domain: str) -> NextHop:
+        """See `known`."""
+        return self.relay
+
+    async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
         """See `Transport.open`."""
         wire = await self._connect()
         try:
-            offers = await introduce(wire, self.relay)
+            offers = await introduce(wire, self.server)
         except BaseException:
             wire.cut("given up")
             raise
@@ -41,7 +55,7 @@ class SmtpTransport:
 
     async def _connect(self) -> Wire:
         loop = asyncio.get_running_loop()
-        relay = self.relay
+        relay = self.server
         implicit = relay.tls is Tls.TLS
         try:
             async with asyncio.timeout(relay.connect_timeout):
@@ -68,10 +82,11 @@ def smtp_transport(
     verify: bool,
     ca_file: str,
     done_timeout: float | None = None,
+    connections: int = 0,
 ) -> SmtpTransport:
     """From `PRESSRUN_SMTP_URL` and its neighbours; `helo` empty is this host's name, `ca_file` empty is none.
 
     Raises `ConfigurationError` naming the key, what was found (never the password) and what is allowed.
     """
     relay = read_relay(url, helo=helo, connect_timeout=connect_timeout, verify=verify, ca_file=ca_file)
-    return SmtpTransport(relay, timeout, messages_per_connection, done_timeout)
+    return SmtpTransport(relay, timeout, messages_per_connection, done_timeout, connections)

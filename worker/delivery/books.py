@@ -1,0 +1,61 @@
+"""Where results go: first the journal, then whoever records them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from worker.delivery.jobs import Job
+from worker.delivery.journal import Journal
+from worker.delivery.parcels import Claimed, Hold, Result
+from worker.delivery.transports.base import Exchange
+from worker.domain.clock import Clock
+
+log = structlog.get_logger(__name__)
+
+
+class Books:
+    """Of one courier; used in its loop's thread."""
+
+    def __init__(
+        self, journal: Journal, clock: Clock, loop: asyncio.AbstractEventLoop, hand_out: Callable[[Result], None]
+    ) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._loop = loop
+        self._hand_out = hand_out
+        self._flushing = False
+
+    def begins(self, claimed: Claimed) -> None:
+        self._journal.body_begins(claimed)
+
+    def finished(self, job: Job, exchange: Exchange, *, later: bool = False) -> None:
+        """`later`: most likely another body of this connection begins at once, and is written down with it."""
+        now = self._clock.now()
+        if later and not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self.flush)
+        try:
+            self._journal.outcome(job.claimed, now, exchange, later=later)
+        except OSError:
+            # a full disk: the ledger may learn of it all the same, and without a result the row stays `sending`
+            log.exception("journal_failed", delivery=job.claimed.id)
+        self._hand_out(Result(job.claimed, now, exchange))
+
+    def flush(self) -> None:
+        """Write down what was left for later: at the end of this round of the loop at the latest."""
+        self._flushing = False
+        try:
+            self._journal.flush()
+        except OSError:
+            log.exception("journal_failed")
+
+    def given_back(self, job: Job, fault: str = "") -> None:
+        """Not begun; with a `fault`, never to be."""
+        self._hand_out(Result(job.claimed, self._clock.now(), None, fault=fault))
+
+    def held(self, job: Job, hold: Hold) -> None:
+        """Not begun, and not to be before its hop takes mail again."""
+        self._hand_out(Result(job.claimed, self._clock.now(), None, hold=hold))

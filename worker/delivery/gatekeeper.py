@@ -1,0 +1,71 @@
+"""Whether a job may go to its next hop now; if not, where it waits."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from worker.delivery.gates import Breakers
+from worker.delivery.jobs import Job
+from worker.delivery.parcels import Hold
+from worker.delivery.transports.base import Exchange, HopUnavailable, NextHop
+from worker.domain.clock import Clock
+from worker.domain.delivery import Reason
+from worker.domain.replies import Reply, Stage, is_about_connections
+from worker.domain.waiting import asked_wait
+
+# A hop that is slow, or has no connection left: those that find no place there look again after this at least …
+SHORTEST_HOLD_SECONDS = 5.0
+# … and at most, however many stand before them.
+LONGEST_HOLD_SECONDS = 600.0
+
+
+class Gatekeeper:
+    """Reads replies for what they say of the next hop, and keeps the breakers told. For the courier's loop."""
+
+    def __init__(self, breakers: Breakers, clock: Clock) -> None:
+        self.breakers = breakers
+        self._clock = clock
+
+    def shut(self, job: Job, hop: NextHop) -> float:
+        """Seconds until mail for its recipient may go to this hop; 0: now."""
+        if not self.breakers.troubled:
+            return 0.0
+        return max(self.breakers.wait(hop.gate), self.breakers.wait(_gate(job, hop)))
+
+    def must_ask(self, job: Job, hop: NextHop) -> str:
+        """The breaker that must let it through, or nothing. A listed destination was asked before the claim."""
+        if not self.breakers.troubled or job.claimed.destination:
+            return ""
+        gate = _gate(job, hop)
+        return "" if self.breakers.is_whole(gate) else gate
+
+    def hold(self, seconds: float, why: str, reason: Reason = Reason.THROTTLED) -> Hold:
+        return Hold(self._clock.now() + timedelta(seconds=seconds), reason, why)
+
+    def answered(self, job: Job, hop: NextHop, exchange: Exchange) -> None:
+        """What a reply, or none, says of the place it came from."""
+        if exchange.judgement.reason is Reason.THROTTLED and exchange.reply is not None:
+            # behind a relay, only the answer to RCPT is about the recipient's host
+            gate = _gate(job, hop) if exchange.stage is Stage.RCPT or hop.hosts else hop.gate
+            self._trip(gate, exchange.reply)
+        elif self.breakers.troubled:
+            self.landed(job, hop, heard=exchange.reply is not None and exchange.stage is not Stage.CONNECT)
+
+    def landed(self, job: Job, hop: NextHop, *, heard: bool = False) -> None:
+        """It came back: answered, or without a word."""
+        if self.breakers.troubled:
+            for gate in {hop.gate, _gate(job, hop)}:
+                self.breakers.land(gate, int(heard), int(not heard))
+
+    def refused(self, hop: NextHop, refusal: HopUnavailable | Exchange) -> None:
+        """At the door. Too many connections are this process's to learn; all else with 421 holds for everybody."""
+        reply = refusal.reply
+        if reply is not None and reply.code == 421 and not is_about_connections(reply):
+            self._trip(hop.gate, reply)
+
+    def _trip(self, gate: str, reply: Reply) -> None:
+        self.breakers.trip(gate, asked_wait(reply.text), str(reply))
+
+
+def _gate(job: Job, hop: NextHop) -> str:
+    return hop.gate_for(job.claimed.destination, job.claimed.domain)

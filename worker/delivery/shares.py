@@ -1,0 +1,78 @@
+"""How the connections of one process are shared among hops and destinations, so that none holds them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from worker.delivery.desk import Desk
+from worker.delivery.jobs import Bounds
+
+# A hop or destination of which nothing is known, or that is slow, has a quarter of the connections at most …
+_LEAST_PART = 4
+# … and one that is quick leaves a quarter to the others.
+_RESERVE_PART = 4
+
+
+class Shares:
+    """`connections`: of this process."""
+
+    def __init__(self, connections: int) -> None:
+        self._all = connections
+        self._least = max(1, connections // _LEAST_PART)
+        self._most = max(1, connections - max(1, connections // _RESERVE_PART))
+        self.serving: set[Desk] = set()
+        """Those that have connections, no more than there are connections."""
+        self.hungry: dict[Desk, None] = {}
+        """Those that have work and too few of them, first come first."""
+
+    def bounds(self, *, relay: bool) -> Bounds:
+        """For a hop's lanes. A relay has all connections, but for those listed destinations that hold it up."""
+
+        def of(destination: str) -> tuple[float, float]:
+            return (math.inf, math.inf) if relay and not destination else (self._least, self._most)
+
+        return of
+
+    def places(self, desk: Desk) -> int:
+        """How many connections it may open now; where they are too few, it is remembered as hungry."""
+        needed = desk.needed
+        self.hungry.pop(desk, None)
+        if needed <= 0:
+            return 0
+        free = self._all - sum(len(one.carriers) for one in self.serving)
+        if desk.is_relay:
+            return min(needed, free)
+        given = max(0, min(needed, free, self._spare(desk), self._most - len(desk.carriers)))
+        if given < min(needed, self._most - len(desk.carriers)):
+            self.hungry[desk] = None
+            self._make_room(needed - given)
+        return given
+
+    def _spare(self, desk: Desk) -> int:
+        """The last quarter is for hops that were quick: those that hold up mail never have all connections together."""
+        if not desk.is_slow:
+            return self._all
+        return self._most - sum(len(one.carriers) for one in self.serving if one.is_slow)
+
+    def _make_room(self, wanted: int) -> None:
+        """Idle connections of other hops end; who is hungry is asked again when they have."""
+        for one in self.serving:
+            while wanted > 0 and one.jobs.dismiss():
+                wanted -= 1
+
+    def leaves(self, desk: Desk) -> Callable[[], bool]:
+        """Whether a connection of this hop should end after its message, since others have work and too few."""
+        if desk.is_relay:
+            return _stays
+
+        def leaves() -> bool:
+            if not self.hungry:
+                return False
+            return not desk.jobs.free or len(desk.carriers) > max(1, self._all // (len(self.serving) + 1))
+
+        return leaves
+
+
+def _stays() -> bool:
+    return False
