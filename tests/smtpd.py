@@ -34,7 +34,10 @@ __all__ = ["At", "Certificate", "Interrupted", "Options", "Received", "Rule", "S
 class SmtpServer:
     """Records every conversation. All figures may be read from any thread."""
 
-    def __init__(self, rules: Sequence[Rule] = (), options: Options | None = None, port: int = 0) -> None:
+    def __init__(
+        self, rules: Sequence[Rule] = (), options: Options | None = None, port: int = 0, host: str = "127.0.0.1"
+    ) -> None:
+        self.host = host
         self.options = options or Options()
         self.port = port
         self.messages: list[Received] = []
@@ -47,6 +50,8 @@ class SmtpServer:
         """MAIL commands seen."""
         self.most_open = 0
         """The most conversations open at once."""
+        self.most_connections = 0
+        """The most connections open at once."""
         self._rules = list(rules)
         self._used: dict[int, int] = {}
         self._open: set[Session] = set()
@@ -60,7 +65,7 @@ class SmtpServer:
     # -- for the test's thread
     @property
     def url(self) -> str:
-        return f"smtp://127.0.0.1:{self.port}"
+        return f"smtp://{self.host}:{self.port}"
 
     @property
     def open_conversations(self) -> int:
@@ -97,7 +102,7 @@ class SmtpServer:
             self._log = os.open(self.options.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         implicit = self.options.tls == "tls"
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, backlog=500, ssl=self.tls_context() if implicit else None
+            self._serve, self.host, self.port, backlog=500, ssl=self.tls_context() if implicit else None
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
@@ -117,6 +122,7 @@ class SmtpServer:
         with self._changed:
             self.connections += 1
             self.open_connections += 1
+            self.most_connections = max(self.most_connections, self.open_connections)
             self._changed.notify_all()
         commands: list[str] = []
         self.commands.append(commands)

@@ -30,6 +30,7 @@ from worker.delivery.record import RecordPolicy
 from worker.delivery.recover import Recovery
 from worker.delivery.throttling import Limit, Limiter, PauseTable, RedisLimiter, Shaping
 from worker.delivery.transports.base import Transport
+from worker.delivery.transports.choice import Wishes, is_direct
 from worker.delivery.transports.smtp import smtp_transport
 from worker.delivery.views import DeliveryViews
 from worker.delivery.witnesses import FileWitness, RedisWitness
@@ -159,6 +160,11 @@ class System:
     @cached_property
     def transport(self) -> Transport:
         settings = self.settings
+        if is_direct(settings.smtp_url):
+            # not above: it brings a DNS library, which a relay has no use for
+            from worker.delivery.transports.direct import DirectTransport
+
+            return DirectTransport(direct_wishes(settings), self.shaping, self.clock)
         return smtp_transport(
             settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
             timeout=settings.smtp_timeout_seconds, done_timeout=settings.smtp_done_timeout_seconds,
@@ -260,6 +266,16 @@ class System:
     def unconfirmed(self) -> Unconfirmed:
         kept = timedelta(days=self.settings.pending_retention_days)
         return Unconfirmed(self.database, self.clock, self.signup_rules.confirm_lifetime + kept)
+
+
+def direct_wishes(settings: Settings) -> Wishes:
+    """What the settings say for going to the recipients' servers."""
+    return Wishes(
+        helo=settings.smtp_helo, port=settings.smtp_mx_port, tls=settings.smtp_mx_tls, ca_file=settings.smtp_ca_file,
+        nameserver=settings.smtp_mx_nameserver, connect_timeout=settings.smtp_connect_timeout_seconds,
+        timeout=settings.smtp_timeout_seconds, done_timeout=settings.smtp_done_timeout_seconds,
+        messages_per_connection=settings.smtp_messages_per_connection,
+    )  # fmt: skip
 
 
 def _per_second(name: str, count: float | None) -> Limit | None:

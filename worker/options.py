@@ -42,7 +42,8 @@ class Settings(BaseModel):
     redis_url: str = Field("", description="`redis://…`. Empty: an embedded server in `var_dir`.")
     smtp_url: str = Field(
         "smtp://127.0.0.1:1025",
-        description="The relay: `smtp://user:pass@host:587?tls=starttls`; tls is `none`, `starttls` or `tls`.",
+        description="The relay: `smtp://user:pass@host:587?tls=starttls`; tls is `none`, `starttls` or `tls`. "
+        "`mx://`: none, mail goes straight to the recipients' mail servers.",
     )
     public_url: str = Field("", description="What links in mails start with. Empty: the API's own address.")
     secret_key: str = Field(
@@ -101,7 +102,22 @@ class Settings(BaseModel):
         description="Deadline for the reply to the message itself. What comes later counts as unknown and is sent "
         "again: 600 (RFC 5321 §4.5.3.2.6) for a relay that scans slowly.",
     )
-    smtp_helo: str = Field("", description="Name given in EHLO. Empty: this host's name.")
+    smtp_helo: str = Field(
+        "",
+        description="Name given in EHLO. Empty: this host's name. With `mx://` it should be the name that the sending "
+        "address resolves back to (PTR).",
+    )
+    smtp_mx_port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        25, description="With `mx://`: port of the recipients' mail servers. Another than 25 is for tests."
+    )
+    smtp_mx_tls: Literal["none", "opportunistic", "required", "verify"] = Field(
+        "opportunistic",
+        description="With `mx://`, where `shaping.toml` says nothing: TLS where it is offered and in clear where not, "
+        "`required`, or required with a certificate for the server's name (`verify`).",
+    )
+    smtp_mx_nameserver: str = Field(
+        "", description="With `mx://`: the DNS server, `192.0.2.1` or `127.0.0.1:5353`. Empty: this machine's."
+    )
     smtp_verify: bool = Field(True, description="Whether TLS certificates are checked.")
     smtp_ca_file: str = Field("", description="Extra certificate authorities (PEM file).")
     limit_per_second: Annotated[float, Field(gt=0)] | None = Field(

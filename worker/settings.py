@@ -81,7 +81,7 @@ def _check_urls(settings: Settings) -> Settings:
     for key, value, schemes in (
         ("DATABASE_URL", settings.database_url, ("sqlite", "postgresql", "postgres", "postgresql+psycopg")),
         ("REDIS_URL", settings.redis_url, ("redis", "rediss")),
-        ("SMTP_URL", settings.smtp_url, ("smtp", "smtps")),
+        ("SMTP_URL", settings.smtp_url, ("smtp", "smtps", "mx")),
         ("PUBLIC_URL", settings.public_url, ("http", "https")),
     ):
         scheme, colon, _ = value.partition("://")

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from worker.delivery.transports.base import Connection
 
 
+# Whose mail servers are knocked at where mail goes straight to them and no address is given: they are always there.
+_ASKED = "gmail.com"
+
+
 @click.command("check", short_help="Check configuration, database, Redis, relay and DNS.")
 @click.option("--send-to", metavar="ADDRESS", help="Also send one small mail of each publication there.")
 def check(send_to: str | None) -> int:
@@ -62,7 +66,7 @@ def findings(send_to: str | None, look_up: Lookup = look_up_txt) -> Iterator[Fin
     yield _guarded("templates", lambda: _templates(system))
     yield _guarded("database", lambda: _database(system))
     yield _guarded("redis", lambda: _redis(system))
-    yield _guarded("relay", lambda: asyncio.run(_relay(system)))
+    yield from _way_out(system, send_to)
     for domain in dict.fromkeys(one.sender.domain for one in publications.values()):
         yield from check_sender(domain, look_up)
     if send_to is not None:
@@ -144,19 +148,49 @@ def _memory_policy(system: System) -> str | None:
     return policy
 
 
-async def _relay(system: System) -> str:
-    connection = await _open_relay(system)
-    await connection.close()
-    return f"{system.settings.smtp_url} takes mail"
-
-
-async def _open_relay(system: System) -> Connection:
-    from worker.delivery.transports.base import HopUnavailable
+def _way_out(system: System, send_to: str | None) -> Iterator[Finding]:
+    from worker.delivery.transports.choice import is_direct
 
     try:
-        return await system.transport.open()
+        direct = is_direct(system.settings.smtp_url)
+    except PressrunError as error:
+        yield Finding(False, "relay", str(error))
+        return
+    if not direct:
+        yield _guarded("relay", lambda: asyncio.run(_reach(system, "")))
+        return
+    yield _helo(system)
+    yield _guarded("mail servers", lambda: asyncio.run(_reach(system, (send_to or _ASKED).rpartition("@")[2].lower())))
+
+
+def _helo(system: System) -> Finding:
+    name = system.settings.smtp_helo
+    if name:
+        return Finding(True, "helo", f"{name}; whether the sending address resolves back to it (PTR), receivers see")
+    words = "unset; give PRESSRUN_SMTP_HELO the name that the sending address resolves back to (PTR): Gmail and others "
+    return Finding(system.settings.environment != "production", "helo", words + "refuse mail without")
+
+
+async def _reach(system: System, domain: str) -> str:
+    """Open a connection, and close it again."""
+    connection = await _open(system, domain)
+    await connection.close()
+    where = system.settings.smtp_url if not domain else f"port {system.settings.smtp_mx_port} of {domain}'s"
+    return f"{where} takes mail"
+
+
+async def _open(system: System, domain: str) -> Connection:
+    from worker.delivery.transports.base import RELAY, HopUnavailable
+
+    transport = system.transport
+    hop = transport.relay or (await transport.find(domain) if domain else RELAY)
+    try:
+        return await transport.open(hop)
     except HopUnavailable as error:
-        fix = "correct its login or TLS" if error.configuration else "start that server, or correct the URL"
+        if transport.relay is None:
+            fix = "many networks block port 25 outwards: ask yours, or hand over to a relay"
+        else:
+            fix = "correct its login or TLS" if error.configuration else "start that server, or correct the URL"
         raise PressrunError(f"PRESSRUN_SMTP_URL: {error}; {fix}") from None
 
 
@@ -171,7 +205,7 @@ async def _send(system: System, publication: Publication, to: str) -> str:
     from worker.domain.replies import Outcome
 
     message = Message(_message(system, publication, to))
-    connection = await _open_relay(system)
+    connection = await _open(system, to.rpartition("@")[2])
     try:
         sender = f"postmaster@{publication.sender.return_domain}"
         exchange = await connection.send(Envelope(sender, to), message, lambda: None)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import redis
 
+from worker.delivery.gates import GatesUnavailable, RedisBreakers, breaker_object
 from worker.delivery.throttling import Limit, LimiterUnavailable, RedisLimiter, Shaping
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
@@ -31,6 +33,20 @@ def limit_lines(settings: Settings) -> Iterator[str]:
             yield f"{line}, closed for {state.closed_for:.0f} s: {state.why}"
         elif state.used or not limit.name.startswith("destination:"):
             yield f"{line}, {state.used} granted in the running window"
+
+
+def breakers(settings: Settings) -> list[dict[str, Any]] | None:
+    """`[{"name", "state", "opens_in_s", "failures", "window", "why"}]`, those that are not whole; None where Redis
+    does not answer.
+    """
+    client = redis.Redis.from_url(settings.redis, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        found = RedisBreakers(client).all()
+    except GatesUnavailable:
+        return None
+    finally:
+        client.close()
+    return [breaker_object(name, one) for name, one in sorted(found.items()) if one.failures]
 
 
 def _limits(settings: Settings) -> Iterator[Limit]:

@@ -1,4 +1,4 @@
-"""`pressrun status`: campaigns, queues, limits. Quick, since `--json` imports neither SQLAlchemy nor Redis."""
+"""`pressrun status`: campaigns, queues, limits, breakers. Quick, since `--json` does without SQLAlchemy."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ _WATCH_SECONDS = 1.0
 def status(campaign: int | None, limit: int, *, watch: bool, as_json: bool) -> None:
     """Show campaigns, queues, limits and warm-ups.
 
-    Counts by status, the rate and the time left; how many mails wait in each queue and since when; which limits hold;
-    how much of its day's allowance a new sending domain has used, and when the rest goes.
+    Counts by status, the rate and the time left; how many mails wait in each queue and since when; which limits hold,
+    and which destinations throttle; how much of its day's allowance a new sending domain has used, and when the rest
+    goes.
     """
     settings = current_settings()
     while True:
@@ -48,10 +49,13 @@ def status(campaign: int | None, limit: int, *, watch: bool, as_json: bool) -> N
 
 
 def _look(settings: Settings, campaign: int | None, limit: int) -> dict[str, Any]:
+    from worker.cli.limits import breakers  # Redis, which is not asked by those who only want their options
+
     now = datetime.now(UTC)
     with looking(settings.database) as ask:
         seen = glance_queries.status(ask, now, campaign_id=campaign, limit=limit)
-        return {**seen, "warmup": _warmups(ask, settings, now)}
+        warming = _warmups(ask, settings, now)
+    return {**seen, "warmup": warming, "breakers": breakers(settings)}
 
 
 def _warmups(ask: Ask, settings: Settings, now: datetime) -> list[dict[str, Any]] | None:
@@ -86,10 +90,18 @@ def _show(settings: Settings, seen: dict[str, Any]) -> None:
         ("QUEUE", "WAITING", "OLDEST"),
     )  # fmt: skip
     say()
+    for one in seen["breakers"] or ():
+        say(_breaker_line(one))
     from worker.cli.limits import limit_lines  # Redis and the shaping table, which JSON does without
 
     for line in (*limit_lines(settings), *warmup_lines(seen["warmup"])):
         say(line)
+
+
+def _breaker_line(one: dict[str, Any]) -> str:
+    if one["state"] == "open":
+        return f"breaker {one['name']}: open for {_span(one['opens_in_s'])}, {one['failures']} in a row: {one['why']}"
+    return f"breaker {one['name']}: {one['state']}, {one['window']} at once: {one['why']}"
 
 
 def _speed(one: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ from worker.cli.lines import worth_a_line
 from worker.cli.output import say, without_secrets
 from worker.cli.ports import Listener, free_port, listens, only_one, reachable, require_free, require_password
 from worker.cli.supervisor import Part, StartFailed, Supervisor
+from worker.delivery.transports.choice import is_direct
 from worker.delivery.transports.relay import read_relay
 from worker.publications import load_publications
 from worker.settings import PREFIX, Settings, load_settings
@@ -53,16 +54,26 @@ def plan(environ: Mapping[str, str], *, inbox: bool = False) -> Plan:
     environ, settings = _with_ports(environ, _PORTS + (_INBOX_PORTS if inbox else ()))
     require_password(settings)
     load_publications(settings.config_dir, environ)
-    read_relay(
-        settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
-        verify=settings.smtp_verify, ca_file=settings.smtp_ca_file,
-    )  # fmt: skip
+    _check_transport(settings)
     listeners = tuple(
         Listener(part, PREFIX + port.upper(), getattr(settings, host), getattr(settings, port))
         for part, host, port in _PORTS + (_INBOX_PORTS if inbox else ())
     )
     first = () if settings.redis_url else (Part("redis", probe=lambda: _redis_answers(settings)),)
     return Plan(settings, _for_parts(environ), listeners, first, tuple(_parts(settings, inbox=inbox)))
+
+
+def _check_transport(settings: Settings) -> None:
+    if is_direct(settings.smtp_url):
+        # it takes a moment to import, which a relay can do without
+        from worker.bootstrap import direct_wishes
+
+        direct_wishes(settings).check()
+        return
+    read_relay(
+        settings.smtp_url, helo=settings.smtp_helo, connect_timeout=settings.smtp_connect_timeout_seconds,
+        verify=settings.smtp_verify, ca_file=settings.smtp_ca_file,
+    )  # fmt: skip
 
 
 def _with_ports(

@@ -153,7 +153,9 @@ class Carrier:
         refusal = None
         if self._door.may_open():
             try:
-                return await self._opened(job)
+                connection = await self._opened(job)
+                if connection is not None:
+                    return connection
             except HopUnavailable as error:
                 self._desk.refused(error, str(error))
                 refusal = Exchange(Stage.CONNECT, error.reply, error.detail, 0.0)

@@ -106,7 +106,7 @@ class Desk:
     def _those_with_room(self, destination: str, jobs: list[Job]) -> list[Job]:
         """A slow hop keeps a few; the others look again when those before them may have gone."""
         lane = self.jobs.lane(destination)
-        if not lane.stuck:
+        if not lane.slow:
             return jobs
         room = max(0, int(_TURNS * lane.bound) - len(lane.waiting))
         each = max(lane.took, 1.0) / max(1.0, lane.bound)
@@ -118,7 +118,7 @@ class Desk:
     def reap(self) -> None:
         """What has waited too long for a connection: all may be held by a silent server."""
         for job in self.jobs.too_late():
-            if self.is_relay or job.claimed.destination:
+            if self.is_relay or job.claimed.destination or not self.jobs.lane("").stuck:
                 self.given_back(job)
             else:
                 self.held(job, SHORTEST_HOLD_SECONDS, f"{self.hop.name}: no connection free", Reason.CONNECTION_FAILED)

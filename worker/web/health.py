@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from worker.audit.looks import quick, sweep_age
 from worker.campaigns.progress import queue_view
+from worker.delivery.gates import RedisBreakers, breaker_object
 from worker.delivery.view_queries import totals
 from worker.delivery.warmup_glance_queries import warmups
 from worker.domain.errors import ConfigurationError, FieldProblem, TemporaryError
@@ -115,6 +116,20 @@ class _Collector:
     def _redis(self) -> Iterator[Metric]:
         yield from read_meters(self._system.redis)
         yield from broker_metrics(self._system.audit.depths(), self._system.limiter, self._system.limits.names)
+        yield from self._breakers()
+
+    def _breakers(self) -> Iterator[Metric]:
+        labels = ["breaker", "state"]
+        words = "Until a destination that throttled is tried again."
+        opens = GaugeMetricFamily("pressrun_breaker_opens_in_seconds", words, labels=labels)
+        words = "Pauses in a row of a destination that throttles."
+        failures = GaugeMetricFamily("pressrun_breaker_failures", words, labels=labels)
+        for name, breaker in RedisBreakers(self._system.redis).all().items():
+            if breaker.failures:
+                seen = breaker_object(name, breaker)
+                opens.add_metric([name, seen["state"]], seen["opens_in_s"])
+                failures.add_metric([name, seen["state"]], seen["failures"])
+        yield from (opens, failures)
 
 
 def _warmup_metrics(warming: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from worker.domain.breaker import Admission, Breaker, Pauses
 from worker.domain.errors import TemporaryError
@@ -50,3 +50,11 @@ class Leases(Protocol):
 
     def give_back(self, name: str, holder: str) -> None:
         """It is closed."""
+
+
+def breaker_object(name: str, breaker: Breaker) -> dict[str, Any]:
+    """What is shown of one whose times are seconds from now; `opens_in_s` is 0 once it may be tried."""
+    return {
+        "name": name, "state": str(breaker.phase(0.0)), "opens_in_s": round(max(0.0, breaker.until), 1),
+        "failures": breaker.failures, "window": breaker.window, "why": breaker.why,
+    }  # fmt: skip

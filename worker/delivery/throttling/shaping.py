@@ -6,19 +6,17 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from worker.delivery.throttling.base import Limit
+from worker.delivery.transports.choice import TlsPolicy
 from worker.domain.errors import ConfigurationError
 
 # What domains are compared as: lower case, IDN as A-labels.
 _DOMAIN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 _NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
-
-
-TlsPolicy = Literal["none", "opportunistic", "required", "verify"]
 
 
 @dataclass(frozen=True, slots=True)

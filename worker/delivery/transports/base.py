@@ -87,6 +87,10 @@ class HopUnavailable(TemporaryError):
         super().__init__(detail if reply is None else f"{detail}: {reply}")
 
 
+class TlsUnavailable(HopUnavailable):
+    """It speaks no TLS, or none that is trusted; in clear it may take mail."""
+
+
 Following = Callable[[], tuple[Envelope, Message] | None]
 """Names what will be sent next over the same connection, or nothing."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ssl
 
-from worker.delivery.transports.base import HopUnavailable
+from worker.delivery.transports.base import HopUnavailable, TlsUnavailable
 from worker.delivery.transports.offers import Offers, read_offers
 from worker.delivery.transports.reading import RawReply, read_reply
 from worker.delivery.transports.relay import Login, Relay, Tls
@@ -18,7 +18,7 @@ async def introduce(wire: Wire, relay: Relay) -> Offers:
     if read_reply(greeting).code != 220:
         raise HopUnavailable("refused in the greeting", reply=read_reply(greeting))
     offers = await _greet(wire, relay)
-    if relay.tls is Tls.STARTTLS:
+    if relay.tls is Tls.STARTTLS and (offers.starttls or not relay.optional):
         await _secure(wire, relay, offers)
         # what was said before TLS is forgotten (RFC 3207 §4.2)
         offers = await _greet(wire, relay)
@@ -51,12 +51,12 @@ async def _greet(wire: Wire, relay: Relay) -> Offers:
 
 async def _secure(wire: Wire, relay: Relay, offers: Offers) -> None:
     if not offers.starttls:
-        raise HopUnavailable("the next hop does not offer STARTTLS", configuration=True)
+        raise TlsUnavailable("the next hop does not offer STARTTLS", configuration=True)
     reply = read_reply(await _ask(wire, relay, "STARTTLS", "reply to STARTTLS"))
     if reply.code != 220:
-        raise HopUnavailable("STARTTLS refused", reply=reply, configuration=reply.code >= 500)
+        raise TlsUnavailable("STARTTLS refused", reply=reply, configuration=reply.code >= 500)
     if not wire.silent:
-        raise HopUnavailable("bytes in clear after the reply to STARTTLS: someone injects replies", configuration=True)
+        raise TlsUnavailable("bytes in clear after the reply to STARTTLS: someone injects replies", configuration=True)
     assert relay.context is not None  # read_relay makes one whenever TLS is asked for
     try:
         await wire.start_tls(relay.context, relay.host, relay.connect_timeout)
@@ -64,13 +64,13 @@ async def _secure(wire: Wire, relay: Relay, offers: Offers) -> None:
         raise tls_failure(error) from None
 
 
-def tls_failure(error: OSError) -> HopUnavailable:
+def tls_failure(error: OSError) -> TlsUnavailable:
     """A handshake that failed: untrusted and refused are the operator's to mend, a cut line is not."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return HopUnavailable(f"the certificate is not trusted: {error.verify_message}", configuration=True)
+        return TlsUnavailable(f"the certificate is not trusted: {error.verify_message}", configuration=True)
     if isinstance(error, ssl.SSLError):
-        return HopUnavailable(f"no TLS: {error.reason or error}", configuration=True)
-    return HopUnavailable(f"the TLS handshake was cut: {error}")
+        return TlsUnavailable(f"no TLS: {error.reason or error}", configuration=True)
+    return TlsUnavailable(f"the TLS handshake was cut: {error}")
 
 
 async def _log_in(wire: Wire, relay: Relay, login: Login, offers: Offers) -> None:

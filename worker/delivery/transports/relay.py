@@ -43,6 +43,8 @@ class Relay:
     helo: str
     connect_timeout: float
     context: ssl.SSLContext | None
+    optional: bool = False
+    """Whether it goes on in clear where STARTTLS is not offered; never for a relay."""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -58,8 +60,8 @@ def read_relay(url: str, *, helo: str, connect_timeout: float, verify: bool, ca_
     if login and tls is Tls.NONE and "tls=" not in parts.query and not _is_loopback(host):
         raise _bad("a login without TLS", "add ?tls=starttls; or ?tls=none, to send the password in clear")
     # for a file without TLS, too: one that cannot be read is a mistake that would show on the day TLS comes
-    context = _context(verify, ca_file) if ca_file or tls is not Tls.NONE else None
-    return Relay(host, _PORTS[tls] if port is None else port, tls, login, _helo(helo), connect_timeout,
+    context = tls_context(verify, ca_file) if ca_file or tls is not Tls.NONE else None
+    return Relay(host, _PORTS[tls] if port is None else port, tls, login, helo_name(helo), connect_timeout,
                  None if tls is Tls.NONE else context)  # fmt: skip
 
 
@@ -125,7 +127,8 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _context(verify: bool, ca_file: str) -> ssl.SSLContext:
+def tls_context(verify: bool, ca_file: str) -> ssl.SSLContext:
+    """Raises `ConfigurationError` for a file that holds no certificates."""
     context = ssl.create_default_context()
     if ca_file:
         try:
@@ -141,7 +144,8 @@ def _context(verify: bool, ca_file: str) -> ssl.SSLContext:
     return context
 
 
-def _helo(name: str) -> str:
+def helo_name(name: str) -> str:
+    """What to say in EHLO; this host's name where none is given. Raises `ConfigurationError`."""
     if name:
         if not _HELO.fullmatch(name):
             raise ConfigurationError(

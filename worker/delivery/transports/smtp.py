@@ -43,7 +43,7 @@ class SmtpTransport:
 
     async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
         """See `Transport.open`."""
-        wire = await self._connect()
+        wire = await connect(self.server, self.server.host)
         try:
             offers = await introduce(wire, self.server)
         except BaseException:
@@ -53,23 +53,24 @@ class SmtpTransport:
             wire, offers, timeout=self.timeout, done_timeout=self.done_timeout, limit=self.messages_per_connection
         )
 
-    async def _connect(self) -> Wire:
-        loop = asyncio.get_running_loop()
-        relay = self.server
-        implicit = relay.tls is Tls.TLS
-        try:
-            async with asyncio.timeout(relay.connect_timeout):
-                _, wire = await loop.create_connection(
-                    lambda: Wire(loop), relay.host, relay.port, ssl=relay.context if implicit else None,
-                    server_hostname=relay.host if implicit else None,
-                )
-        except TimeoutError:
-            raise HopUnavailable(f"timeout after {relay.connect_timeout:g} s connecting to {relay}") from None
-        except ssl.SSLError as error:
-            raise tls_failure(error) from None
-        except OSError as error:
-            raise HopUnavailable(f"no connection to {relay}: {error.strerror or error}") from None
-        return wire
+
+async def connect(server: Relay, address: str) -> Wire:
+    """A line to that address, by implicit TLS where the server is so. Raises `HopUnavailable`."""
+    loop = asyncio.get_running_loop()
+    implicit = server.tls is Tls.TLS
+    try:
+        async with asyncio.timeout(server.connect_timeout):
+            _, wire = await loop.create_connection(
+                lambda: Wire(loop), address, server.port, ssl=server.context if implicit else None,
+                server_hostname=server.host if implicit else None,
+            )
+    except TimeoutError:
+        raise HopUnavailable(f"timeout after {server.connect_timeout:g} s connecting to {server}") from None
+    except ssl.SSLError as error:
+        raise tls_failure(error) from None
+    except OSError as error:
+        raise HopUnavailable(f"no connection to {server}: {error.strerror or error}") from None
+    return wire
 
 
 def smtp_transport(

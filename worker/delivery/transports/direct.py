@@ -1,0 +1,127 @@
+"""Straight to the recipients' mail servers: each domain's MX, with the figures and the TLS that the table asks for."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+from worker.delivery.throttling.shaping import Destination, Shaping
+from worker.delivery.transports.base import RELAY, HopUnavailable, NextHop, RouteUnknown, TlsUnavailable
+from worker.delivery.transports.choice import Wishes
+from worker.delivery.transports.conversation import SmtpConnection
+from worker.delivery.transports.hello import introduce
+from worker.delivery.transports.mx import MxResolver, Servers
+from worker.delivery.transports.relay import Relay, Tls, helo_name, tls_context
+from worker.delivery.transports.smtp import connect
+from worker.domain.clock import Clock
+
+# Where the table has no figure (KumoMTA's default).
+_CONNECTIONS = 10
+# Addresses tried for one connection: a domain with twenty dead servers must not hold it for minutes.
+_MOST_TRIED = 5
+_NAME_CHARS = 200
+
+
+class DirectTransport:
+    """Raises `ConfigurationError` where a setting is wrong."""
+
+    name = "mx"
+    relay = None
+
+    def __init__(self, wishes: Wishes, shaping: Shaping, clock: Clock) -> None:
+        self._wishes = wishes
+        self._helo = helo_name(wishes.helo)
+        self._groups = {group.name: group for group in shaping.groups}
+        self._group_of = shaping.group_of
+        own = frozenset({self._helo.lower(), socket.gethostname().lower(), "localhost"})
+        # what listens on another port than 25 is nobody's mail server, but a test's
+        self._mx = MxResolver(clock, nameserver=wishes.nameserver, own=own, loopback=wishes.port != 25)
+        self._verified = tls_context(verify=True, ca_file=wishes.ca_file)
+        self._unverified = tls_context(verify=False, ca_file="")
+        self._hops: dict[tuple[str, Servers], NextHop] = {}
+
+    def known(self, domain: str) -> NextHop | None:
+        """See `Transport.known`."""
+        servers = self._mx.known(domain)
+        return None if servers is None else self._hop(domain, servers)
+
+    async def find(self, domain: str) -> NextHop:
+        """See `Transport.find`."""
+        return self._hop(domain, await self._mx.servers(domain))
+
+    def _hop(self, domain: str, servers: Servers) -> NextHop:
+        """Domains with the same servers share it."""
+        key = (self._group_of(domain), servers)
+        hop = self._hops.get(key)
+        if hop is None:
+            if len(self._hops) > 10_000:
+                self._hops.clear()
+            hop = self._hops[key] = _hop(self._groups.get(key[0]), servers)
+        return hop
+
+    async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
+        """To the best server that answers. A throttling one is not gone round: the others are the same house."""
+        last = HopUnavailable(f"none of {hop.name} has an address")
+        tried = 0
+        for host in _in_order(hop.hosts):
+            try:
+                addresses = await self._mx.addresses(host)
+            except RouteUnknown as error:
+                last = HopUnavailable(str(error))
+                continue
+            for address in addresses:
+                if tried == _MOST_TRIED:
+                    raise last
+                tried += 1
+                try:
+                    return await self._open(hop, host, address)
+                except HopUnavailable as error:
+                    last = error
+                    if error.reply is not None and error.reply.code == 421:
+                        raise
+        raise last
+
+    async def _open(self, hop: NextHop, host: str, address: str) -> SmtpConnection:
+        policy = hop.tls or self._wishes.tls
+        context = None if policy == "none" else self._verified if policy == "verify" else self._unverified
+        server = Relay(
+            host, self._wishes.port, Tls.STARTTLS if context else Tls.NONE, None, self._helo,
+            self._wishes.connect_timeout, context, optional=policy == "opportunistic",
+        )  # fmt: skip
+        try:
+            return await self._converse(hop, server, address)
+        except TlsUnavailable:
+            if policy != "opportunistic":
+                raise
+        # better in clear than not at all, where the policy allows it (RFC 7435)
+        return await self._converse(hop, replace(server, tls=Tls.NONE, context=None), address)
+
+    async def _converse(self, hop: NextHop, server: Relay, address: str) -> SmtpConnection:
+        wire = await connect(server, address)
+        try:
+            offers = await introduce(wire, server)
+        except BaseException:
+            wire.cut("given up")
+            raise
+        wishes = self._wishes
+        return SmtpConnection(
+            wire, offers, timeout=wishes.timeout, done_timeout=wishes.done_timeout,
+            limit=hop.messages or wishes.messages_per_connection,
+        )  # fmt: skip
+
+
+def _hop(group: Destination | None, servers: Servers) -> NextHop:
+    names = ",".join(sorted(name for same in servers for name in same))[:_NAME_CHARS]
+    if group is None:
+        return NextHop(names, hosts=servers, connections=_CONNECTIONS)
+    return NextHop(
+        names, group.name, servers, group.connections or _CONNECTIONS, group.messages_per_connection, group.tls
+    )
+
+
+def _in_order(servers: Servers) -> Iterator[str]:
+    """By preference; those of equal preference in any order, so that they share the load (RFC 5321 §5.1)."""
+    for same in servers:
+        yield from random.sample(same, len(same))
