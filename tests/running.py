@@ -115,9 +115,9 @@ class Running:
         wait_until(lambda: _answers(url), 40, lambda: self.log("api"))
         return httpx.Client(base_url=url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=20)
 
-    def import_readers(self, n: int, prefix: str = "reader") -> None:
+    def import_readers(self, n: int, prefix: str = "reader", domain: str = "example.com") -> None:
         path = self.folder / f"{prefix}.csv"
-        path.write_text("email,name\n" + "".join(f"{prefix}{i}@example.com,Reader {i}\n" for i in range(n)))
+        path.write_text("email,name\n" + "".join(f"{prefix}{i}@{domain},Reader {i}\n" for i in range(n)))
         self.run("import", str(path), "--publication", "daily", "--list", "posts")
 
     def emit(self, *events: Mapping[str, Any]) -> str:

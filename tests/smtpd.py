@@ -85,6 +85,10 @@ class SmtpServer:
         """A rule for what comes from here on; it goes before the others."""
         self._loop.call_soon_threadsafe(self._rules.insert, 0, rule)
 
+    def relent(self) -> None:
+        """No rule holds from here on."""
+        self._loop.call_soon_threadsafe(self._rules.clear)
+
     def __enter__(self) -> Self:
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)

@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 # A connection nobody needs is closed before the server does it (many wait 30 s or less between messages).
 IDLE_SECONDS = 10.0
 
+# One of few that all workers have together is not kept from the others while it is idle.
+SHARED_IDLE_SECONDS = 1.0
+
 # A server may close an idle connection at the moment it is used again: another is opened, this often.
 REOPENS = 3
 
@@ -49,6 +52,7 @@ class Carrier:
         self._books = books
         self._permits = permits
         self._permit = ""
+        self._patience = SHARED_IDLE_SECONDS if desk.hop.connections else IDLE_SECONDS
         self._clock = clock
         self._leaves = leaves
         self._connection: Connection | None = None
@@ -73,7 +77,7 @@ class Carrier:
     async def _next(self) -> _Ready | None:
         ready, self._ahead = self._ahead, None
         while ready is None:
-            job = await self._jobs.wait(IDLE_SECONDS)
+            job = await self._jobs.wait(self._patience)
             if job is None:
                 return None
             ready = None if self._desk.turned_away(job) else self._made(job)

@@ -67,12 +67,17 @@ class Courier:
 
         What is stuck at one of several hops is not counted: it is no reason to leave the others without work.
         """
-        lanes = [desk.jobs.lanes[destination] for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
-        stuck = [lane for lane in lanes if lane.stuck]
-        waiting = sum(len(lane.waiting) for lane in lanes if not lane.stuck)
-        if not destination or len(stuck) < len(lanes) or not stuck:
-            return waiting, None
-        return waiting, sum(max(0, int(lane.bound) - lane.busy - len(lane.waiting)) for lane in stuck)
+        there = [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
+        waiting, free, going = 0, 0, False
+        for desk in there:
+            lane = desk.jobs.lanes[destination]
+            if desk.door.wait() > 0:
+                continue
+            if lane.stuck:
+                free += max(0, int(lane.bound) - lane.busy - len(lane.waiting))
+            else:
+                waiting, going = waiting + len(lane.waiting), True
+        return waiting, free if destination and there and not going else None
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """From any thread."""

@@ -81,6 +81,9 @@ class Desk:
             self.given_back(job)
         elif wait > 0:
             self.held(job, wait, "its server asked for a pause", Reason.THROTTLED)
+        elif self.door.taken and job.claimed.destination:
+            self.given_back(job)
+            return True
         elif not self.is_relay and (wait := self.door.wait()) > 0:
             self.held(job, wait, f"{self.hop.name}: {self.door.why}", Reason.CONNECTION_FAILED)
         return wait > 0

@@ -50,6 +50,11 @@ class Hop:
         return max(0.0, max(self._closed_until, self._taken_until) - self._clock.ticks())
 
     @property
+    def taken(self) -> bool:
+        """Other processes have all its connections; it is no fault of its own, and no reason to wait long."""
+        return not self.connections and self._taken_until > self._clock.ticks()
+
+    @property
     def doubtful(self) -> bool:
         """It refused, and has taken nothing since: offer it one row over one connection, not a hundred."""
         return self._failures > 0

@@ -10,10 +10,11 @@ from sqlalchemy import select, update
 from tests.ledger import Seeded, assert_counters_agree, seed_campaign, statuses
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.due import Due
-from worker.delivery.parcels import Result
+from worker.delivery.parcels import Hold, Result
 from worker.delivery.record import RecordPolicy, record
 from worker.delivery.transports.base import Exchange
 from worker.domain.clock import FakeClock
+from worker.domain.delivery import Reason
 from worker.domain.replies import Reply, Stage
 from worker.domain.retry import RetryPolicy
 from worker.storage.database import Database
@@ -185,3 +186,37 @@ def test_success_after_a_failure_keeps_the_whole_history(database: Database, clo
         row = connection.execute(select(DeliveryRow.__table__)).one()
     assert [tuple(one) for one in outcomes] == [("temporary", 451), ("accepted", 250)]
     assert (row.status, row.attempts, row.reply) == ("sent", 2, "ok")
+
+
+def hold(database: Database, clock: FakeClock, claim: Claim, seconds: float) -> None:
+    waits = Hold(clock.now() + timedelta(seconds=seconds), Reason.THROTTLED, "mx.example: 421 too fast")
+    with database.write() as connection:
+        record(connection, policy(), [Result(claim.claimed[0], clock.now(), None, hold=waits)])
+
+
+def test_what_its_hop_takes_not_now_waits_and_no_attempt_is_counted(
+    database: Database, clock: FakeClock, seeded: Seeded
+) -> None:
+    hold(database, clock, claim_one(database, clock, seeded), 600)
+    with database.read() as connection:
+        row = connection.execute(select(DeliveryRow.__table__)).one()
+        assert connection.execute(select(AttemptRow)).all() == []
+    assert (row.status, row.reason, row.attempts, row.claims, row.lease_id) == ("deferred", "throttled", 0, 0, None)
+    assert row.next_attempt_at == clock.now() + timedelta(seconds=600)
+    assert row.reply == "mx.example: 421 too fast"
+    assert row.first_attempt_at == clock.now(), "its time runs"
+    assert_counters_agree(database)
+
+
+def test_what_is_held_again_and_again_expires_with_its_time(database: Database, clock: FakeClock, seeded: Seeded) -> None:
+    for _ in range(2):
+        hold(database, clock, claim_one(database, clock, seeded), 3600)
+        clock.advance(hours=40)
+        due(database, clock).retries()
+    with database.read() as connection:
+        assert connection.execute(select(DeliveryRow.status)).scalar_one() == "queued"
+    hold(database, clock, claim_one(database, clock, seeded), 3600)
+    with database.read() as connection:
+        row = connection.execute(select(DeliveryRow.status, DeliveryRow.reason, DeliveryRow.attempts)).one()
+    assert tuple(row) == ("expired", "throttled", 0)
+    assert_counters_agree(database)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.servers import REPOSITORY
-from worker.delivery.throttling import Limit, Shaping
+from worker.delivery.throttling import Limit, PauseTable, Shaping
+from worker.domain.breaker import Pauses
 from worker.domain.errors import ConfigurationError
 
 
@@ -90,3 +91,39 @@ def test_the_shipped_table_knows_the_large_providers() -> None:
     assert shaping.group_of("web.de") == "gmx"
     assert shaping.group_of("example.com") == ""
     assert all(group.limit is not None and group.limit.count >= 100 for group in shaping.groups)
+
+
+def test_what_is_done_when_it_throttles_and_how_its_lines_are_secured(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "[destinations.a]\ndomains = ['a.example']\npause = 90\npauses = { 'TSS04' = 7200 }\nconnections = 3\n"
+        'tls = "verify"\n',
+    )
+    shaping = Shaping.load(path)
+    assert (shaping.groups[0].tls, shaping.groups[0].pause) == ("verify", 90)
+    table = PauseTable(shaping, 60, 14_400)
+    assert table.of("destination:a", "451 4.7.0 [tss04] later") == Pauses(7200, 5400, full=3)
+    assert table.of("destination:a", "451 4.7.0 too fast") == Pauses(90, 5400, full=3)
+    assert table.of("destination:b", "421") == table.of("mx:mx.example", "421") == Pauses(60, 5400, full=10)
+    assert table.of("relay", "421") == Pauses(1, 60, full=1)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [("tls = 'maybe'", "destinations.a.tls"), ("pause = -1", "destinations.a.pause"),
+     ("pauses = { 'x' = 0 }", "destinations.a.pauses.x"), ("pauses = { 'x' = 1e9 }", "destinations.a.pauses.x")],
+)  # fmt: skip
+def test_a_wrong_one_is_named(tmp_path: Path, line: str, says: str) -> None:
+    path = write(tmp_path, f"[destinations.a]\ndomains = ['a.example']\n{line}\n")
+    with pytest.raises(ConfigurationError, match=says):
+        Shaping.load(path)
+
+
+def test_the_table_that_is_shipped_has_the_figures_of_its_comments() -> None:
+    groups = {group.name: group for group in Shaping.load(REPOSITORY / "config" / "shaping.toml").groups}
+    assert {name for name, group in groups.items() if group.tls == "required"} == {
+        "google", "gmx", "comcast", "qq", "kpn",
+    }  # fmt: skip
+    assert {name: group.pauses for name, group in groups.items() if group.pauses} == {
+        "google": (("4.7.28", 600),), "yahoo": (("TSS04", 7200),), "outlook": (("server busy", 1800),),
+    }  # fmt: skip
