@@ -13,12 +13,17 @@ from pathlib import Path
 
 import pytest
 import structlog
+from redis import Redis
 
 from tests.integration.cli.command import environment, run
+from tests.nameserver import NameServer
 from tests.running import post_event, signup_event
+from tests.servers import free_port
 from tests.smtpd import SmtpServer
 from worker.cli import root
 from worker.cli.check import findings
+from worker.delivery.gates import RedisBreakers
+from worker.domain.breaker import Pauses
 
 _IMPORT = ("import", "-", "--publication", "daily", "--list", "posts")
 
@@ -243,3 +248,42 @@ def test_preview_writes_what_is_sent(tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()
     assert root.run(["preview", "--text"]) == 0
     assert capsys.readouterr().out.startswith("Subject: ")
+
+
+def test_status_names_who_throttles_and_says_so_where_redis_is_away(environ: dict[str, str], redis_url: str) -> None:
+    assert json.loads(run(environ, "status", "--json").stdout)["breakers"] is None
+    with Redis.from_url(redis_url) as client:
+        RedisBreakers(client).trip("destination:yahoo", Pauses(7200, 7200), None, "421 4.7.0 [TSS04] deferred")
+    there = {**environ, "PRESSRUN_REDIS_URL": redis_url}
+    (breaker,) = json.loads(run(there, "status", "--json").stdout)["breakers"]
+    assert (breaker["name"], breaker["state"], breaker["failures"]) == ("destination:yahoo", "open", 1)
+    assert 7100 < breaker["opens_in_s"] <= 7200
+    line = "breaker destination:yahoo: open for 1:59:"
+    assert [one for one in run(there, "status").stdout.splitlines() if one.startswith(line) and "TSS04" in one]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_check_without_a_relay_knocks_at_a_mail_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = {"reader.example": {"MX": ["10 mx.example."]}, "mx.example": {"A": ["127.0.0.1"]}}
+    with SmtpServer() as server, NameServer(zone, failing=("gmail.com",)) as names:
+        for name, value in {"URL": "mx://", "MX_PORT": str(server.port), "MX_NAMESERVER": names.address}.items():
+            monkeypatch.setenv(f"PRESSRUN_SMTP_{name}", value)
+        found = {one.what: one for one in findings("ana@reader.example", lambda _name: [])}
+        assert (found["helo"].ok, found["mail servers"].ok) == (True, True)
+        assert "PTR" in found["helo"].words
+        assert "was accepted" in found["mail of daily"].words
+        assert [one.rcpt for one in server.messages] == ["ana@reader.example"]
+        dark = {one.what: one for one in findings(None, lambda _name: [])}
+    assert not dark["mail servers"].ok
+    assert "DNS does not say" in dark["mail servers"].words
+
+
+@pytest.mark.usefixtures("here")
+def test_a_check_says_what_blocks_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = {"gmail.com": {"MX": ["10 mx.example."]}, "mx.example": {"A": ["127.0.0.1"]}}
+    with NameServer(zone) as names:
+        for name, value in {"URL": "mx://", "MX_PORT": str(free_port()), "MX_NAMESERVER": names.address}.items():
+            monkeypatch.setenv(f"PRESSRUN_SMTP_{name}", value)
+        found = {one.what: one for one in findings(None, lambda _name: [])}
+    assert not found["mail servers"].ok
+    assert "port 25" in found["mail servers"].words

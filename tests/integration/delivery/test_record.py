@@ -208,7 +208,9 @@ def test_what_its_hop_takes_not_now_waits_and_no_attempt_is_counted(
     assert_counters_agree(database)
 
 
-def test_what_is_held_again_and_again_expires_with_its_time(database: Database, clock: FakeClock, seeded: Seeded) -> None:
+def test_what_is_held_again_and_again_expires_with_its_time(
+    database: Database, clock: FakeClock, seeded: Seeded
+) -> None:
     for _ in range(2):
         hold(database, clock, claim_one(database, clock, seeded), 3600)
         clock.advance(hours=40)

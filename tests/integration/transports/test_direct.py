@@ -12,7 +12,7 @@ import pytest
 from tests.nameserver import NameServer
 from tests.smtpd import Certificate, Options, Rule, SmtpServer, self_signed
 from worker.delivery.throttling import Destination, Shaping
-from worker.delivery.transports.base import HopUnavailable
+from worker.delivery.transports.base import HopUnavailable, NextHop
 from worker.delivery.transports.choice import TlsPolicy, Wishes, is_direct
 from worker.delivery.transports.direct import DirectTransport
 from worker.domain.clock import FakeClock
@@ -103,15 +103,13 @@ def test_domains_of_the_same_servers_share_a_hop_and_a_group_has_its_figures() -
     with NameServer(zone) as names:
         one = transport(names, 25, group)
 
-        async def hops() -> list[object]:
+        async def hops() -> list[NextHop]:
             return [await one.find(domain) for domain in ("a.example", "b.example", "big.example")]
 
         a, b, big = asyncio.run(hops())
         assert a is b is one.known("a.example")
-        assert a.gate == "mx:mx.example"  # type: ignore[attr-defined]
-        assert (big.gate, big.connections, big.messages, big.tls) == (  # type: ignore[attr-defined]
-            "destination:big", 3, 20, "required"
-        )  # fmt: skip
+    assert a.gate == "mx:mx.example"
+    assert (big.gate, big.connections, big.messages, big.tls) == ("destination:big", 3, 20, "required")
 
 
 @pytest.mark.parametrize(

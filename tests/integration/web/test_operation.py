@@ -219,3 +219,12 @@ def test_the_documentation_shows_bodies_examples_and_every_answer(http: httpx.Cl
             for problem in problems if path.startswith(("/v1/", "/readyz")) else ():
                 assert list(problem["content"]) == ["application/problem+json"], (method, path)
     assert json.dumps(spec)
+
+
+@MIGRATED
+def test_metrics_show_who_throttles(http: httpx.Client, system: System) -> None:
+    system.breakers.trip("destination:google", 600.0, "421 4.7.28 too fast")
+    system.breakers.sync()
+    metrics = http.get("/metrics").text
+    assert 'pressrun_breaker_failures{breaker="destination:google",state="open"} 1.0' in metrics
+    assert 'pressrun_breaker_opens_in_seconds{breaker="destination:google",state="open"} ' in metrics
