@@ -37,4 +37,5 @@ def run(options: Options) -> Result:
         f"{found['south']['refused']:,}", f"{found['south_readers']:,} in {found['arrived_s']} s",
     )  # fmt: skip
     header = ("the others, of their speed alone", "mails/s", "alone, before, after", "421s", "its own, once it takes")
-    return Result(header, [row], found, [f"{options.databases[0]}, 2 processes, Python sink, retries after 2 to 8 s, pauses as long."])
+    how = f"{options.databases[0]}, 2 processes, Python sink, retries after 2 to 8 s, pauses as long."
+    return Result(header, [row], found, [how])
