@@ -14,7 +14,6 @@ import pytest
 from redis import Redis
 from sqlalchemy import delete, update
 
-from tests.integration.delivery.test_press import station  # noqa: F401 - a fixture
 from tests.ledger import assert_counters_agree, seed_campaign, statuses
 from tests.smtpd import Rule, SmtpServer
 from worker.delivery.claim import Claimer
@@ -76,7 +75,7 @@ def status_of(database: Database, delivery_id: int) -> str:
 @pytest.mark.parametrize("kind", [Kind.NEW_POST, Kind.TEST])
 @pytest.mark.parametrize("way", WAYS)
 def test_held_listed_counted_and_released_by_hand(
-    station: Make, database: Database, redis_client: Redis, way: str, kind: Kind  # noqa: F811
+    station: Make, database: Database, redis_client: Redis, way: str, kind: Kind
 ) -> None:
     with SmtpServer([WAYS[way]]) as server:
         one = station(
@@ -111,7 +110,7 @@ def test_held_listed_counted_and_released_by_hand(
 
 @pytest.mark.parametrize("kind", [Kind.NEW_POST, Kind.TEST])
 @pytest.mark.parametrize("way", WAYS)
-def test_sent_again_by_itself(station: Make, database: Database, way: str, kind: Kind) -> None:  # noqa: F811
+def test_sent_again_by_itself(station: Make, database: Database, way: str, kind: Kind) -> None:
     with SmtpServer([WAYS[way]]) as server:
         one = station(
             server.url, PRESSRUN_RETRY_BASE_SECONDS="0.001", PRESSRUN_SMTP_DONE_TIMEOUT_SECONDS="1.0"
@@ -149,7 +148,7 @@ def test_a_process_that_died(
     assert Recovery(database, clock, rules, tmp_path, told.extend).run() == 0
 
 
-def test_considered_sent(station: Make, database: Database) -> None:  # noqa: F811
+def test_considered_sent(station: Make, database: Database) -> None:
     with SmtpServer([Rule("dot", cut=True, accept=True)]) as server:
         one = station(server.url, PRESSRUN_UNKNOWN_BULK="hold")
         seeded = seed_campaign(database, one.system.clock.now(), 5)
