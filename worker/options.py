@@ -134,7 +134,7 @@ class Settings(BaseModel):
         description="Mails a day of a sending domain that warms up (`[warmup]` in its publication's file), the first "
         "day's first; after the last day there is no limit.",
     )
-    lease_seconds: Annotated[float, Field(ge=5, le=86_400)] = Field(
+    lease_seconds: Annotated[float, Field(ge=3, le=86_400)] = Field(
         30, description="How long a claim holds without being renewed."
     )
     retry_base_seconds: Seconds = Field(60, description="First backoff; it doubles with each attempt.")

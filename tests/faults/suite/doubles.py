@@ -1,0 +1,74 @@
+"""Why a message was received twice. Promise 4 allows these causes, and no other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.faults.suite.books import Books, Delivery, Receipt
+from tests.faults.suite.history import Killed, Stopped
+
+KILLED = "conversation open at a kill"
+CUT = "cut after the final dot"
+STOPPED = "open in a process stopped past its lease"
+RELEASED = "held as unknown and released by hand"
+HOST_LOST = "journal lost with its host"
+
+# The clocks are the same machine's; between what one process did and another writes down there is this much.
+_SLACK_SECONDS = 0.5
+
+
+class Causes:
+    """Of one run's doubles. A kill explains one message a connection: the last that was taken over it."""
+
+    def __init__(self, books: Books) -> None:
+        self._books = books
+        by_connection: dict[int, list[Receipt]] = defaultdict(list)
+        for one in books.receipts:
+            by_connection[one.connection].append(one)
+        self._last = {number: max(found, key=lambda one: one.at) for number, found in by_connection.items()}
+        self._by_connection = by_connection
+        self._killed_ports = {port: kill for kill in books.history.killed for port in kill.ports}
+
+    def of(self, delivery: Delivery, earlier: Receipt, later: Receipt) -> str | None:
+        """Why there is a later one although there was an earlier one; None where nothing allows it."""
+        if delivery.id in self._books.history.released and later.at >= self._books.history.released[delivery.id]:
+            return RELEASED
+        if earlier.answer != "250":
+            return CUT
+        if self._kill(earlier) is not None:
+            return KILLED
+        if self._stop(earlier, later) is not None:
+            return STOPPED
+        if any(earlier.at - _SLACK_SECONDS <= lost for lost in self._books.history.journals_lost_at):
+            return HOST_LOST
+        return None
+
+    def not_known(self, one: Receipt) -> bool:
+        """Whether its client could not know that it was taken."""
+        return one.answer != "250" or self._kill(one) is not None or self._stop(one, one) is not None
+
+    def _kill(self, one: Receipt) -> Killed | None:
+        """The kill at which its conversation was open."""
+        call = self._books.connections.get(one.connection)
+        if call is None or call.quit or self._last[one.connection] is not one:
+            return None
+        kill = self._killed_ports.get(call.port)
+        return kill if kill is not None and one.at <= kill.at + _SLACK_SECONDS else None
+
+    def _stop(self, earlier: Receipt, later: Receipt) -> Stopped | None:
+        """The standstill in which one of the two conversations was open."""
+        for stop in self._books.history.stopped:
+            for one in (earlier, later):
+                call = self._books.connections.get(one.connection)
+                if call is None or call.port not in stop.ports:
+                    continue
+                if self._open_at(one, stop):
+                    return stop
+        return None
+
+    def _open_at(self, one: Receipt, stop: Stopped) -> bool:
+        """Begun before the standstill, and either taken after it or the last thing taken before it."""
+        if one.began > stop.since + _SLACK_SECONDS:
+            return False
+        before = [each for each in self._by_connection[one.connection] if each.at <= stop.since + _SLACK_SECONDS]
+        return one.at >= stop.until - _SLACK_SECONDS or (bool(before) and max(before, key=lambda each: each.at) is one)

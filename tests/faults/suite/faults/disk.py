@@ -1,0 +1,63 @@
+"""A full disk, for each process by itself: RLIMIT_FSIZE, set from outside, needs no rights and no disk to fill.
+
+A write behind the limit fails as on a full disk (EFBIG where that says ENOSPC; Python, SQLite and PostgreSQL take
+both for the failed write that they are): journal, write-ahead log, database, log files. What it does not cover: a
+write that finds half its room is cut at the limit in the same way, but room that comes and goes does not occur.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+from tests.faults.suite.bed import Bed
+from tests.faults.suite.faults.table import fault
+
+
+@contextmanager
+def _full(pids: Iterable[int], limit: int) -> Iterator[None]:
+    changed = []
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, hard))
+            changed.append((pid, hard))
+    try:
+        yield
+    finally:
+        for pid, hard in changed:
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+@fault("disk-full")
+def disk_full(bed: Bed, rng: random.Random) -> str:
+    """Nothing that Pressrun's own processes write takes any room: journals, and SQLite."""
+    seconds = rng.uniform(2.0, 4.0)
+    limit = rng.choice((0, 1000, 100_000))
+    pids = [one.pid for one in bed.house.everybody()]
+    with _full(pids, limit):
+        bed.pause(seconds)
+    return f"no file of Pressrun's grows beyond {limit} bytes for {seconds:.1f} s"
+
+
+@fault("journal-full")
+def journal_full(bed: Bed, rng: random.Random) -> str:
+    """The sending processes only; the ledger is elsewhere."""
+    seconds = rng.uniform(2.0, 4.0)
+    with _full([one.pid for one in bed.house.processes("bulk")[1:]], 0):
+        bed.pause(seconds)
+    return f"the sending processes write to no file for {seconds:.1f} s"
+
+
+@fault("postgresql-disk-full", databases=("postgresql",))
+def postgresql_full(bed: Bed, rng: random.Random) -> str:
+    """It may panic, as it does on a full disk; an operator makes room and starts it again."""
+    assert bed.postgres is not None
+    seconds = rng.uniform(1.0, 3.0)
+    with _full(bed.postgres.pids(), 65_536):
+        bed.pause(seconds)
+    bed.postgres.restart("immediate")
+    return f"PostgreSQL without room for {seconds:.1f} s"

@@ -1,0 +1,120 @@
+"""Processes killed, told to end, and stopped for longer than their lease."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import psutil
+
+from tests.faults.suite.bed import LEASE_SECONDS, Bed
+from tests.faults.suite.faults.table import fault
+from tests.faults.suite.house import SECOND_SCHEDULER
+
+Choose = Callable[[Bed, random.Random], Sequence[psutil.Process]]
+
+
+def _register_kill(part: str) -> None:
+    @fault(f"kill-{part}")
+    def kill(bed: Bed, rng: random.Random) -> str:
+        """The main process; its children end by themselves."""
+        seconds = rng.uniform(0.1, 1.5)
+        with bed.house.down(part):
+            bed.house.kill_main(part)
+            bed.pause(seconds)
+        return f"SIGKILL to {part}, up again after {seconds:.1f} s"
+
+
+for _part in ("api", "bulk", "transactional", "scheduler"):
+    _register_kill(_part)
+
+
+@fault("kill-bulk-family")
+def kill_family(bed: Bed, rng: random.Random) -> str:
+    """Main process and children in the same moment."""
+    seconds = rng.uniform(0.1, 4.0)
+    with bed.house.down("bulk"):
+        bed.house.kill_all("bulk")
+        bed.pause(seconds)
+    return f"SIGKILL to all of bulk, up again after {seconds:.1f} s"
+
+
+@fault("kill-child")
+def kill_child(bed: Bed, rng: random.Random) -> str:
+    """One of the sending processes; the pool starts another."""
+    draw = rng.random()
+    senders = bed.house.senders() or bed.house.processes("bulk")[1:]
+    if senders:
+        victim = senders[int(draw * len(senders))]
+        bed.house.sigkill("a child of bulk", [victim])
+        psutil.wait_procs([victim], 10)
+    return "SIGKILL to a child of bulk"
+
+
+@fault("kill-transactional-child")
+def kill_transactional_child(bed: Bed, _rng: random.Random) -> str:
+    """The process that sends confirmations."""
+    children = bed.house.processes("transactional")[1:]
+    bed.house.sigkill("a child of transactional", children)
+    psutil.wait_procs(children, 10)
+    return "SIGKILL to the child of transactional"
+
+
+def _register_term(part: str) -> None:
+    @fault(f"term-{part}")
+    def term(bed: Bed, rng: random.Random) -> str:
+        """As a service manager ends it."""
+        seconds = rng.uniform(0.0, 1.0)
+        with bed.house.down(part):
+            clean = bed.house.terminate(part)
+            bed.pause(seconds)
+        return f"SIGTERM to {part}" + ("" if clean else ": it had to be killed")
+
+
+for _part in ("api", "bulk", "transactional", "scheduler"):
+    _register_term(_part)
+
+
+def _register_stop(name: str, choose: Choose) -> None:
+    @fault(f"stop-{name}")
+    def stop(bed: Bed, rng: random.Random) -> str:
+        """A lease runs out while its owner still lives; then it wakes and goes on."""
+        seconds = LEASE_SECONDS * rng.uniform(1.3, 2.0)
+        victims = choose(bed, rng)
+        with bed.house.standing_still(name, victims):
+            bed.pause(seconds)
+        return f"SIGSTOP to {name} for {seconds:.1f} s"
+
+
+def _child(bed: Bed, rng: random.Random) -> Sequence[psutil.Process]:
+    draw = rng.random()
+    senders = bed.house.senders() or bed.house.processes("bulk")[1:]
+    return [senders[int(draw * len(senders))]] if senders else []
+
+
+def _family(part: str) -> Choose:
+    return lambda bed, _: bed.house.processes(part)
+
+
+def _main(part: str) -> Choose:
+    return lambda bed, _: bed.house.processes(part)[:1]
+
+
+_register_stop("child", _child)
+_register_stop("bulk", _family("bulk"))
+_register_stop("bulk-main", _main("bulk"))
+_register_stop("transactional", _family("transactional"))
+_register_stop("scheduler", _main("scheduler"))
+_register_stop("api", _main("api"))
+
+
+@fault("two-schedulers")
+def two_schedulers(bed: Bed, rng: random.Random) -> str:
+    """A second one, as on a second host, for a while."""
+    seconds = rng.uniform(3.0, 6.0)
+    house = bed.house
+    (house.folder / "var-2").mkdir(exist_ok=True)
+    house.start(SECOND_SCHEDULER)
+    bed.pause(seconds)
+    house.dismiss(SECOND_SCHEDULER)
+    return f"two schedulers for {seconds:.1f} s"

@@ -1,0 +1,82 @@
+"""What the suite itself knows of a run: what was accepted, who left when, which processes were killed and stopped.
+
+Times are `time.time()` of the suite, which no fault moves.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A process that ended without a chance to finish, and the ports of its connections at that moment."""
+
+    at: float
+    what: str
+    ports: frozenset[int]
+
+
+@dataclass
+class Stopped:
+    """A process that stood still; `until` is infinite while it does."""
+
+    since: float
+    until: float
+    what: str
+    ports: frozenset[int]
+
+
+@dataclass
+class Halted:
+    """A campaign, or one reader (`address`), to whom no conversation may start from `since` + 2 s to `until`."""
+
+    since: float
+    until: float
+    what: str
+    post: str = ""
+    address: str = ""
+
+
+@dataclass
+class History:
+    """Appended to by the faults and by the day; read by the auditor when all is over."""
+
+    events: dict[str, str] = field(default_factory=dict)
+    """Event ids that were answered with 2xx, and their type."""
+    signed_up: set[str] = field(default_factory=set)
+    confirmed: set[str] = field(default_factory=set)
+    """Addresses whose confirmation was answered with 2xx."""
+    refused: set[str] = field(default_factory=set)
+    """Event ids that were answered with 4xx: they must have changed nothing."""
+    killed: list[Killed] = field(default_factory=list)
+    stopped: list[Stopped] = field(default_factory=list)
+    halted: list[Halted] = field(default_factory=list)
+    released: dict[int, float] = field(default_factory=dict)
+    """Deliveries that were held as unknown and released by hand, and when."""
+    journals_lost_at: list[float] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    """What was done, for people."""
+    began: float = field(default_factory=time.time)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @staticmethod
+    def now() -> float:
+        return time.time()
+
+    def say(self, line: str) -> None:
+        with self._lock:
+            self.lines.append(f"{time.time() - self.began:6.2f}  {line}")
+
+    @contextmanager
+    def standing_still(self, what: str, ports: frozenset[int]) -> Iterator[None]:
+        one = Stopped(time.time(), float("inf"), what, ports)
+        self.stopped.append(one)
+        try:
+            yield
+        finally:
+            one.until = time.time()

@@ -1,0 +1,212 @@
+"""Pressrun's processes under faults: each can be killed, stopped and started; what dies by itself is started again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from tests.faults.suite.clocks import ShiftedClock
+from tests.faults.suite.history import History, Killed
+from tests.running import Running
+from tests.servers import REPOSITORY
+
+PARTS = ("api", "transactional", "bulk", "scheduler")
+SECOND_SCHEDULER = "scheduler-2"
+# A supervisor's: what died is there again after this.
+_AGAIN_SECONDS = 0.3
+_STOP_SECONDS = 40
+
+
+class House(Running):
+    """`inbox_port` tells which of a process' connections are conversations."""
+
+    def __init__(
+        self, folder: Path, environ: Mapping[str, str], history: History, inbox_port: int, clock: ShiftedClock | None
+    ) -> None:
+        super().__init__(folder, environ)
+        self.history = history
+        self.tree = REPOSITORY
+        self._inbox_port = inbox_port
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._held: set[str] = set()
+        """Parts that are down because a fault wants it so."""
+        self._closing = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+
+    def environ_of(self, part: str) -> dict[str, str]:
+        environ = {**self.environ, "PYTHONPATH": str(self.tree)}
+        if part == SECOND_SCHEDULER:
+            environ["PRESSRUN_VAR_DIR"] = str(self.folder / "var-2")
+        return environ | (self._clock.environ if self._clock else {})
+
+    def command(self, part: str) -> list[str]:
+        return super().command(part.removesuffix("-2"))
+
+    def open(self) -> None:
+        """Start all parts and keep them."""
+        self.start(*PARTS)
+        self._keeper.start()
+
+    def close(self) -> None:
+        self._closing.set()
+        if self._keeper.ident is not None:
+            self._keeper.join(10)
+        for one in self.everybody():
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        super().close()
+
+    # -- looking
+
+    def processes(self, part: str) -> list[psutil.Process]:
+        """The part's main process and its children; none where it is down."""
+        with self._lock:
+            process = self._processes.get(part)
+        if process is None or process.poll() is not None:
+            return []
+        with suppress(psutil.NoSuchProcess):
+            return self.family(part)
+        return []
+
+    def everybody(self) -> list[psutil.Process]:
+        return [one for part in list(self._processes) for one in self.processes(part)]
+
+    def senders(self, part: str = "bulk") -> list[psutil.Process]:
+        """Children of the part that hold conversations, by age."""
+        return sorted((one for one in self.processes(part)[1:] if self.ports([one])), key=lambda one: one.pid)
+
+    def ports(self, processes: Iterable[psutil.Process]) -> frozenset[int]:
+        """Our ends of their connections to the receiving server."""
+        found: set[int] = set()
+        for one in processes:
+            with suppress(psutil.Error):
+                found |= {c.laddr.port for c in one.net_connections("tcp") if c.raddr and c.raddr.port == self._inbox_port}
+        return frozenset(found)
+
+    # -- faults
+
+    @contextmanager
+    def down(self, part: str) -> Iterator[None]:
+        """Nobody starts the part while this lasts; afterwards it is started."""
+        with self._lock:
+            self._held.add(part)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.discard(part)
+                if not self.processes(part) and not self._closing.is_set():
+                    self.start(part)
+
+    def dismiss(self, part: str) -> None:
+        """End it for good."""
+        with self._lock:
+            self._held.add(part)
+            self.kill_all(part)
+            self._processes.pop(part, None)
+            self._held.discard(part)
+
+    def sigkill(self, what: str, victims: Sequence[psutil.Process], others: Sequence[psutil.Process] = ()) -> None:
+        """SIGKILL the victims; `others` are those that die with them. Stopped first, to see what is open just then."""
+        everybody = [*victims, *others]
+        _send(everybody, signal.SIGSTOP)
+        ports = self.ports(everybody)
+        self.history.killed.append(Killed(time.time(), what, ports))
+        _send(victims, signal.SIGKILL)
+        _send(others, signal.SIGCONT)
+
+    def kill_main(self, part: str) -> None:
+        """SIGKILL to its main process, as the kernel's out-of-memory killer does; its children end by themselves."""
+        family = self.processes(part)
+        if family:
+            self.sigkill(part, family[:1], family[1:])
+            psutil.wait_procs(family, 15)
+
+    def kill_all(self, part: str) -> None:
+        family = self.processes(part)
+        self.sigkill(part, family)
+        psutil.wait_procs(family, 15)
+
+    def terminate(self, part: str) -> bool:
+        """SIGTERM to its main process; whether it ended by itself."""
+        family = self.processes(part)
+        _send(family[:1], signal.SIGTERM)
+        _, alive = psutil.wait_procs(family, _STOP_SECONDS)
+        if alive:
+            self.sigkill(f"{part}, which did not end on SIGTERM", alive)
+        return not alive
+
+    @contextmanager
+    def standing_still(self, what: str, processes: Sequence[psutil.Process]) -> Iterator[None]:
+        _send(processes, signal.SIGSTOP)
+        try:
+            with self.history.standing_still(what, self.ports(processes)):
+                yield
+        finally:
+            _send(processes, signal.SIGCONT)
+
+    def next_version(self) -> Path:
+        """A copy of the code with one more migration, as a new version would be."""
+        tree = self.folder / "next"
+        shutil.copytree(REPOSITORY / "worker", tree / "worker", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("templates", "config"):
+            (tree / name).symlink_to(REPOSITORY / name)
+        versions = tree / "worker" / "storage" / "migrations" / "versions"
+        newest = max(path.stem.partition("_")[0] for path in versions.glob("[0-9]*.py"))
+        (versions / "9999_next_version.py").write_text(_MIGRATION.format(newest=newest))
+        return tree
+
+    def upgrade(self, tree: Path) -> None:
+        """`pressrun db upgrade` of another version."""
+        done = subprocess.run(
+            [*super().command("x")[:3], "db", "upgrade"], env={**self.environ, "PYTHONPATH": str(tree)},
+            cwd=self.folder, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        if done.returncode:
+            raise AssertionError(f"the upgrade failed: {done.stdout}{done.stderr}")
+
+    # -- keeping
+
+    def _keep(self) -> None:
+        while not self._closing.wait(_AGAIN_SECONDS):
+            with self._lock:
+                for part, process in list(self._processes.items()):
+                    if part not in self._held and process.poll() is not None:
+                        self.history.say(f"{part} ended by itself ({process.returncode}), started again")
+                        self.start(part)
+
+
+def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            os.kill(one.pid, number)
+
+
+_MIGRATION = '''"""A column that the next version needs."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{newest}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("of_the_next_version", sa.Text(), nullable=True))
+
+
+def downgrade() -> None:
+    op.drop_column("deliveries", "of_the_next_version")
+'''

@@ -1,0 +1,105 @@
+"""Everybody outside: a publisher that posts until it has an answer, readers who sign up, click and leave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from sqlalchemy import select
+
+from tests.faults.suite.bed import Bed
+from tests.faults.suite.history import Halted
+from tests.running import TOKEN
+from worker.domain.tokens import Claim, KeyRing, Purpose
+from worker.storage.models import CampaignRow, SubscriberRow, SubscriptionRow
+
+# A webhook's sender has patience; a run has less.
+PATIENCE_SECONDS = 90.0
+
+
+class GaveUp(Exception):
+    """No answer within the patience of a publisher."""
+
+
+class Outside:
+    """Tries again until it is answered with less than 500, as senders of webhooks do."""
+
+    def __init__(self, bed: Bed) -> None:
+        self._bed = bed
+        self._history = bed.history
+        self._client = httpx.Client(
+            base_url=bed.house.settings.base_url, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=5
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+    def post(self, event: Mapping[str, Any]) -> int:
+        """Post an event; the status of the answer, which is noted."""
+        status = self._ask(lambda: self._client.post("/v1/events", json=dict(event))).status_code
+        if 200 <= status < 300:
+            self._history.events[event["id"]] = event["type"]
+        else:
+            self._history.refused.add(event["id"])
+        return status
+
+    def act(self, post: str, action: str) -> int:
+        """Pause, resume, cancel or retry the campaign of a post; the status of the answer."""
+        campaign = self.campaign(post)
+        assert campaign is not None, f"no campaign of {post} though its event was accepted"
+        return self._ask(lambda: self._client.post(f"/v1/campaigns/{campaign}/{action}")).status_code
+
+    def halt(self, post: str, action: str) -> Halted | None:
+        """Pause or cancel; None where it had come to its end before."""
+        status = self.act(post, action)
+        if status != 200:
+            return None
+        one = Halted(time.time(), float("inf"), action, post=post)
+        self._history.halted.append(one)
+        return one
+
+    def confirm(self, address: str, token: str) -> None:
+        if self._ask(lambda: self._client.post(f"/confirm/{token}")).status_code == 200:
+            self._history.confirmed.add(address)
+
+    def leave(self, address: str) -> None:
+        """One click."""
+        token = self._token(address)
+        form = {"List-Unsubscribe": "One-Click"}
+        if self._ask(lambda: self._client.post(f"/unsubscribe/{token}", data=form)).status_code == 200:
+            self._history.halted.append(Halted(time.time(), float("inf"), "left", address=address))
+
+    def campaign(self, post: str) -> int | None:
+        with self._bed.house.database.read() as connection:
+            found: int | None = connection.execute(
+                select(CampaignRow.id).where(CampaignRow.post_id == post)
+            ).scalar_one_or_none()
+        return found
+
+    def _token(self, address: str) -> str:
+        """What stands in the reader's earlier mails."""
+        joined = select(SubscriptionRow.id, SubscriptionRow.generation).join(
+            SubscriberRow, SubscriberRow.id == SubscriptionRow.subscriber_id
+        )
+        with self._bed.house.database.read() as connection:
+            row = connection.execute(joined.where(SubscriberRow.address == address, SubscriptionRow.list_slug == "posts")).one()
+        settings = self._bed.house.settings
+        keys = KeyRing({settings.secret_key_id: settings.secret_key.encode()}, settings.secret_key_id)
+        return keys.sign(Claim(Purpose.UNSUBSCRIBE, row.id, row.generation, int(time.time())))
+
+    def _ask(self, call: Callable[[], httpx.Response]) -> httpx.Response:
+        until = time.monotonic() + PATIENCE_SECONDS
+        said: object = ""
+        while time.monotonic() < until:
+            try:
+                answer = call()
+            except httpx.TransportError as error:
+                said = repr(error)
+            else:
+                if answer.status_code < 500:
+                    return answer
+                said = f"{answer.status_code} {answer.text[:200]}"
+            time.sleep(0.2)
+        raise GaveUp(f"no answer within {PATIENCE_SECONDS:.0f} s; last: {said}")
