@@ -99,6 +99,8 @@ def configuration(settings: Settings) -> dict[str, object]:
         "worker_hijack_root_logger": False,
         "timezone": "UTC",
         "beat_schedule": _schedule(settings),
+        # a clock that is set back must not stop the sweep
+        "beat_scheduler": "worker.beat:SteadyScheduler",
         "beat_schedule_filename": str(settings.var_dir / "schedule"),
     }
 

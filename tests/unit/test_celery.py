@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from worker.app import BackgroundDoorbell, CeleryDoorbell, create_app
+from worker.beat import SteadyScheduler
 from worker.domain.doorbell import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, RecordingDoorbell
 from worker.settings import Settings
 
@@ -54,6 +56,27 @@ def test_a_tick_nobody_took_expires_with_the_next(settings: Settings) -> None:
     schedule = create_app(settings).conf.beat_schedule
     assert schedule["sweep"]["schedule"] == timedelta(seconds=settings.sweep_seconds)
     assert schedule["sweep"]["options"]["expires"] == settings.sweep_seconds
+
+
+def test_a_clock_that_is_set_back_stops_no_schedule(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery's own scheduler waits until its clock is again where it was."""
+    app = create_app(settings)
+    now = datetime(2025, 2, 9, 14, 0, tzinfo=UTC)
+    monkeypatch.setattr(app, "now", lambda: now)
+    app.conf.beat_schedule = {"sweep": {"task": "sweep", "schedule": timedelta(seconds=5)}}
+    scheduler = SteadyScheduler(app=app, schedule_filename=str(tmp_path / "schedule"))
+    rung: list[datetime] = []
+    monkeypatch.setattr(scheduler, "apply_entry", lambda *_, **__: rung.append(now))
+    try:
+        for seconds in (6, -3600, 6, 6):
+            now += timedelta(seconds=seconds)
+            while scheduler.tick() == 0:
+                pass
+    finally:
+        scheduler.close()
+    assert len(rung) == 3
 
 
 def test_the_background_bell_rings_in_order() -> None:
