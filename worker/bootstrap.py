@@ -260,7 +260,9 @@ class System:
 
     @cached_property
     def due(self) -> Due:
-        return Due(self.database, self.clock, timedelta(days=self.settings.retention_days))
+        settings = self.settings
+        retention, longest_wait = timedelta(days=settings.retention_days), timedelta(seconds=settings.retry_cap_seconds)
+        return Due(self.database, self.clock, retention, longest_wait)
 
     @cached_property
     def unconfirmed(self) -> Unconfirmed:

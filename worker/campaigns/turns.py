@@ -102,7 +102,8 @@ def wake(connection: Connection, slots: int, now: datetime, stale: timedelta = S
         states = turn_queries.lock_slots(connection, slots)
     turns = []
     for state in states:
-        if state.touched_at > now - stale:
+        # from the future: written by a clock that was wrong, and no sign of life
+        if now - stale < state.touched_at <= now + stale:
             continue
         campaign_id = choose(connection, now)
         if campaign_id is None:

@@ -27,14 +27,16 @@ Step = Callable[[Connection, datetime], int]
 class Due:
     """Each method returns how many rows it moved."""
 
-    def __init__(self, database: Database, clock: Clock, retention: timedelta) -> None:
+    def __init__(self, database: Database, clock: Clock, retention: timedelta, longest_wait: timedelta) -> None:
+        """`longest_wait`: the longest backoff."""
         self._database = database
         self._clock = clock
         self._retention = retention
+        self._longest_wait = longest_wait
 
     def retries(self) -> int:
         """Deferred rows whose time has come go back to the queue."""
-        return self._in_sets(_retry_set)
+        return self._in_sets(self._retry_set)
 
     def expired(self) -> int:
         """Queued mail that is worthless by now (a confirmation whose token is over) ends."""
@@ -43,6 +45,10 @@ class Due:
     def retention(self) -> int:
         """Events and finished deliveries older than the retention go; the counts stay."""
         return self._in_sets(self._old_events) + self._old_deliveries() + self._old_warmup_days()
+
+    def _retry_set(self, connection: Connection, now: datetime) -> int:
+        rows = due_queries.due_retries(connection, now, self._longest_wait, _SET_SIZE)
+        return _move_all(connection, rows, DeliveryStatus.DEFERRED, DeliveryStatus.QUEUED, Reason.NONE)
 
     def _old_events(self, connection: Connection, now: datetime) -> int:
         return due_queries.delete_events(connection, now - self._retention, _SET_SIZE)
@@ -83,11 +89,6 @@ class Due:
             total += moved
             if moved < _SET_SIZE or self._clock.ticks() > until:
                 return total
-
-
-def _retry_set(connection: Connection, now: datetime) -> int:
-    rows = due_queries.due_retries(connection, now, _SET_SIZE)
-    return _move_all(connection, rows, DeliveryStatus.DEFERRED, DeliveryStatus.QUEUED, Reason.NONE)
 
 
 def _expire_set(connection: Connection, now: datetime) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import Connection, Select, delete, or_, select
 
 from worker.delivery.queries import AnyRow
 from worker.domain.delivery import DeliveryStatus
@@ -21,10 +21,14 @@ def _locked(statement: Select[*tuple[Any, ...]], connection: Connection) -> Sequ
     return connection.execute(statement).all()
 
 
-def due_retries(connection: Connection, now: datetime, limit: int) -> Sequence[AnyRow]:
-    """(id, slice_id, reason) of deferred rows whose time has come."""
+def due_retries(connection: Connection, now: datetime, longest_wait: timedelta, limit: int) -> Sequence[AnyRow]:
+    """(id, slice_id, reason) of deferred rows whose time has come.
+
+    Nobody waits for longer than `longest_wait`: who seems to was dated by a clock that was wrong, and is due.
+    """
     statement = select(_D.id, _D.slice_id, _D.reason).where(
-        _D.status == DeliveryStatus.DEFERRED, _D.next_attempt_at <= now
+        _D.status == DeliveryStatus.DEFERRED,
+        or_(_D.next_attempt_at <= now, _D.next_attempt_at > now + longest_wait),
     )
     return _locked(statement.order_by(_D.next_attempt_at).limit(limit), connection)
 

@@ -40,7 +40,7 @@ def unconfirmed(desk: Desk) -> Unconfirmed:
 def _later(desk: Desk, after: timedelta = KEEP) -> None:
     """Time passes, mails that were never sent expire, and somebody else signs up: the newest one stays anyway."""
     desk.clock.advance(seconds=after.total_seconds() + 1)
-    Due(desk.database, desk.clock, timedelta(days=400)).expired()
+    Due(desk.database, desk.clock, timedelta(days=400), timedelta(hours=4)).expired()
     desk.sign_up("newest@example.com", "notes")
 
 
@@ -124,14 +124,14 @@ def test_a_mail_on_its_way_holds_it(desk: Desk, unconfirmed: Unconfirmed) -> Non
     desk.clock.advance(seconds=KEEP.total_seconds() + 1)
     desk.sign_up("newest@example.com")
     assert unconfirmed.forget() == 0
-    Due(desk.database, desk.clock, timedelta(days=400)).expired()
+    Due(desk.database, desk.clock, timedelta(days=400), timedelta(hours=4)).expired()
     assert unconfirmed.forget() == 1
 
 
 def test_the_newest_stays_since_its_id_would_be_given_away_again(desk: Desk, unconfirmed: Unconfirmed) -> None:
     desk.sign_up()
     desk.clock.advance(seconds=KEEP.total_seconds() + 1)
-    Due(desk.database, desk.clock, timedelta(days=400)).expired()
+    Due(desk.database, desk.clock, timedelta(days=400), timedelta(hours=4)).expired()
     assert unconfirmed.forget() == 0
     # that of the newest consent, too: dedupe keys are made of it
     desk.sign_up("bo@example.com")

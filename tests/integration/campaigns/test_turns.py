@@ -172,6 +172,16 @@ def test_a_lost_ring_is_rung_again_by_its_own_number(database: Database, clock: 
     assert [begin(database, clock, one) for one in (again, turn)] == [True, False]
 
 
+def test_a_chain_touched_by_a_clock_that_was_an_hour_ahead_is_rung_again(database: Database, clock: FakeClock) -> None:
+    """What it last wrote lies in the future; that must not keep it asleep until then."""
+    only = seed(database, clock, "post-1")
+    clock.advance(hours=1)
+    [turn] = wake(database, clock, 1)
+    begin(database, clock, turn)
+    clock.advance(hours=-1)
+    assert wake(database, clock, 1) == [Turn(0, 2, only)]
+
+
 def test_a_dead_chain_is_taken_over_and_drops_out_where_it_was_only_slow(database: Database, clock: FakeClock) -> None:
     seed(database, clock, "post-1")
     [turn] = wake(database, clock, 1)

@@ -50,7 +50,7 @@ def apply(
 
 
 def due(database: Database, clock: FakeClock) -> Due:
-    return Due(database, clock, timedelta(days=400))
+    return Due(database, clock, timedelta(days=400), timedelta(hours=4))
 
 
 CUT = Exchange(Stage.BODY, None, "connection reset", 1.0)
@@ -121,6 +121,17 @@ def test_given_back_counts_no_attempt(database: Database, clock: FakeClock, seed
     with database.read() as connection:
         row = connection.execute(select(DeliveryRow.__table__)).one()
     assert (row.status, row.attempts, row.claims, row.first_attempt_at) == ("queued", 0, 0, None)
+    assert_counters_agree(database)
+
+
+def test_a_wait_that_a_wrong_clock_has_dated_is_over(database: Database, clock: FakeClock, seeded: Seeded) -> None:
+    """An hour ahead, a row was deferred; the clock is right again, and nobody ever waits for an hour here."""
+    now_and_then = Due(database, clock, timedelta(days=400), timedelta(minutes=2))
+    clock.advance(hours=1)
+    apply(database, clock, claim_one(database, clock, seeded), ended(451, "4.3.0", "later"))
+    assert now_and_then.retries() == 0
+    clock.advance(hours=-1)
+    assert now_and_then.retries() == 1
     assert_counters_agree(database)
 
 
