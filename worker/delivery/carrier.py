@@ -187,7 +187,7 @@ class Carrier:
         return connection
 
     def _too_late(self, job: Job) -> bool:
-        return self._jobs.closed or job.too_late(self._clock.ticks())
+        return self._jobs.closed or job.too_late(self._clock)
 
     def _let_go(self) -> None:
         if self._ahead is not None:

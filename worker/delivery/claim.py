@@ -76,6 +76,7 @@ class Claimer:
     def _claim(self, choose: Callable[[Connection], Sequence[Queued]], destination: str) -> Claim | None:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
+        expires_at = now + self._lease
         with self._database.write(journalled=True) as connection:
             rows = _suspect_alone(choose(connection))
             if not rows:
@@ -86,14 +87,14 @@ class Claimer:
             good = good[: allowed.n]
             lease_id = 0
             if good:
-                lease_id = queries.open_lease(connection, self._owner, now, now + self._lease, allowed.counter)
+                lease_id = queries.open_lease(connection, self._owner, now, expires_at, allowed.counter)
                 set_queries.take(connection, lease_id, [row.id for row in good])
             # all at once, and so in one order: two claims would wait for each other's tallies crosswise
             record_moves(connection, [*moves, *_taken(good)])
             asked = [row.subscriber_id for row in good if row.kind == Kind.CONFIRMATION and row.subscriber_id]
             lists = queries.pending_lists(connection, asked) if asked else {}
         until = ticks + self._lease.total_seconds()
-        lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, len(good))
+        lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, expires_at, len(good))
         ours = tuple(
             claimed(row, lease_id, lists.get(row.subscriber_id or 0, ()), allowed.counter, destination) for row in good
         )

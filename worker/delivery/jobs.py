@@ -70,9 +70,13 @@ class Job:
     lease: Lease
     mail: Mail
 
-    def too_late(self, ticks: float) -> bool:
-        """Whether its conversation may not start any more: its checks are too old, or its lease is over."""
-        return ticks > self.lease.start_by or ticks > self.lease.valid_until
+    def too_late(self, clock: Clock) -> bool:
+        """Whether its conversation may not start any more: its checks are too old, or its lease is over.
+
+        Over by either clock: ticks see a process that was stopped, the wall clock what a sweep goes by.
+        """
+        lease, ticks = self.lease, clock.ticks()
+        return ticks > lease.start_by or ticks > lease.valid_until or clock.now() >= lease.expires_at
 
 
 Bounds = Callable[[str], tuple[float, float]]
@@ -177,13 +181,12 @@ class Jobs:
 
     def too_late(self) -> list[Job]:
         """Take out what has waited too long: every connection may be held by a silent server."""
-        now = self._clock.ticks()
         late: list[Job] = []
         for lane in self._turn:
-            gone = [job for job in lane.waiting if job.too_late(now)]
+            gone = {job for job in lane.waiting if job.too_late(self._clock)}
             if gone:
-                lane.waiting = deque(job for job in lane.waiting if not job.too_late(now))
-                late += gone
+                late += [job for job in lane.waiting if job in gone]
+                lane.waiting = deque(job for job in lane.waiting if job not in gone)
         return late
 
     def take_all(self) -> list[Job]:

@@ -19,6 +19,8 @@ class Lease:
     """Tick after which no conversation of this claim may start (promise 5)."""
     valid_until: float
     """Tick after which the claim may have been taken over; moved on by renewal."""
+    expires_at: datetime
+    """The same as the ledger has it: whose clock was set may have lost the claim while its ticks still hold."""
     open: int
     """Deliveries of it whose outcome is not recorded yet."""
     spoilt: bool = False

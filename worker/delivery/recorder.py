@@ -191,3 +191,4 @@ class Recorder:
         for lease in due:
             if lease.id in kept:
                 lease.valid_until = ticks + self._lease.total_seconds()
+                lease.expires_at = now + self._lease

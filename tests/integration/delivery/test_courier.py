@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -87,9 +87,12 @@ def courier(
         journal.close()
 
 
-def jobs(*rows: Claimed, start_within: float = 30.0, valid: float = 30.0) -> list[Job]:
-    now = SystemClock().ticks()
-    lease = Lease(1, now + start_within, now + valid, len(rows))
+def jobs(
+    *rows: Claimed, start_within: float = 30.0, valid: float = 30.0, in_the_ledger: float = 30.0
+) -> list[Job]:  # fmt: skip
+    clock = SystemClock()
+    now = clock.ticks()
+    lease = Lease(1, now + start_within, now + valid, clock.now() + timedelta(seconds=in_the_ledger), len(rows))
     return [Job(row, lease, PlainMail()) for row in rows]
 
 
@@ -109,7 +112,11 @@ def test_sends_all_over_no_more_connections_than_allowed(inbox: Inbox, tmp_path:
     assert {key for key, entry in entries.items() if entry.exchange} == {(n, 1) for n in range(1, 51)}
 
 
-@pytest.mark.parametrize("clocks", [{"start_within": -0.1}, {"valid": -0.1}], ids=["too late to start", "lease over"])
+@pytest.mark.parametrize(
+    "clocks",
+    [{"start_within": -0.1}, {"valid": -0.1}, {"in_the_ledger": -0.1}],
+    ids=["too late to start", "lease over", "the clock was set forward"],
+)
 def test_a_job_past_its_time_is_given_back_unsent(
     inbox: Inbox, tmp_path: Path, clocks: dict[str, float]
 ) -> None:
