@@ -134,6 +134,8 @@ class Settings(BaseModel):
         description="Mails a day of a sending domain that warms up (`[warmup]` in its publication's file), the first "
         "day's first; after the last day there is no limit.",
     )
+    # 3 s at least: no conversation of a claim starts after 1.8 s, and the recorder looks once a second whether half
+    # of it is over; a shorter one could run out before it is renewed.
     lease_seconds: Annotated[float, Field(ge=3, le=86_400)] = Field(
         30, description="How long a claim holds without being renewed."
     )
