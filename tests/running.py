@@ -75,7 +75,8 @@ class Running:
         for part in parts:
             log = (self.folder / f"{part}.log").open("ab")
             self._processes[part] = subprocess.Popen(
-                self.command(part), env=self.environ_of(part), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
+                self.command(part), env=self.environ_of(part), cwd=self.folder, stdout=log, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
             log.close()
 

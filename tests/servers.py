@@ -121,6 +121,12 @@ class PostgresServer:
         arguments = ("-w", "-D", str(server.pgdata), "-l", str(server.log), "-m", how, "restart")
         pgexec("pg_ctl", arguments, bin_path=server.bin_path, user=server.system_user, timeout=60)
 
+    @property
+    def user(self) -> str | None:
+        """Whose its processes are; None: ours."""
+        found: str | None = self._carried.system_user
+        return found
+
     def pids(self) -> list[int]:
         """Its processes, the postmaster first; none where it does not run."""
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.faults.suite.books import Books, Delivery, Receipt
 from tests.faults.suite.doubles import Causes
@@ -44,7 +45,7 @@ def audit(books: Books) -> Verdict:
         receipts = received.get(one.message_id, [])
         verdict.findings += _status(books, one, receipts, causes)
         verdict.findings += _same(one, receipts)
-        for earlier, later in zip(receipts, receipts[1:], strict=False):
+        for earlier, later in pairwise(receipts):
             cause = causes.of(one, earlier, later)
             verdict.doubles[cause or "unexplained"] += 1
             if cause is None:
@@ -93,7 +94,8 @@ def _planning(books: Books) -> Iterator[Finding]:
             yield Finding("stuck", f"campaign {campaign.id} ({campaign.post}) is still {campaign.status}")
         missing = campaign.audience - campaign.planned
         if missing and campaign.status not in ("failed", "cancelled"):
-            yield Finding("lost", f"campaign {campaign.id}: {len(missing)} readers have no delivery: {sorted(missing)[:5]}")
+            some = sorted(missing)[:5]
+            yield Finding("lost", f"campaign {campaign.id}: {len(missing)} readers have no delivery: {some}")
 
 
 def _strangers(books: Books, received: dict[str, list[Receipt]]) -> Iterator[Finding]:
@@ -152,12 +154,13 @@ def _late(books: Books, received: dict[str, list[Receipt]]) -> Iterator[Finding]
     posts = {campaign.post: campaign.id for campaign in books.campaigns}
     for halt in books.history.halted:
         for one in books.deliveries:
-            if one.campaign is None or (one.address != halt.address if halt.address else one.campaign != posts.get(halt.post)):
+            if one.campaign is None or one.campaign != posts.get(halt.post) or halt.address not in ("", one.address):
                 continue
             for receipt in received.get(one.message_id, []):
-                over = receipt.began - halt.since - HALT_SECONDS - _READING_SECONDS - _lag(books, receipt.began)
-                if over > 0 and receipt.began < halt.until:
-                    yield Finding("late", f"{halt.what}, and its conversation began {over + HALT_SECONDS:.2f} s later", one.id)
+                after = receipt.began - halt.since
+                allowed = HALT_SECONDS + _READING_SECONDS + _lag(books, receipt.began)
+                if after > allowed and receipt.began < halt.until:
+                    yield Finding("late", f"{halt.what}, and its conversation began {after:.2f} s later", one.id)
 
 
 def _lag(books: Books, at: float) -> float:

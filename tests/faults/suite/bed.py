@@ -102,7 +102,7 @@ def made(setting: Setting, folder: Path) -> Iterator[Bed]:
         house.run("db", "upgrade")
         add_readers(house.database, setting.readers)
         bed = Bed(setting, folder, history, inbox, redis, line, postgres, house, clock)
-        stack.callback(lambda: bed.spare and bed.spare.stop())
+        stack.callback(_end_spare, bed)
         house.open()
         wait_until(lambda: all("ready" in house.log(part) for part in ("bulk", "transactional")), 90, house.describe)
         house.api().close()
@@ -127,6 +127,12 @@ def _redis(stack: ExitStack) -> RedisServer:
 
     stack.callback(end)
     return server
+
+
+def _end_spare(bed: Bed) -> None:
+    if bed.spare is not None:
+        bed.spare.stop()
+        shutil.rmtree(bed.spare.folder, ignore_errors=True)
 
 
 def _environ(setting: Setting, folder: Path, database: str, redis: int, inbox: Inbox) -> dict[str, str]:

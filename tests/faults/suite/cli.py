@@ -14,11 +14,13 @@ from typing import Any
 
 from tests.faults.suite.faults import TABLE
 from tests.faults.suite.run import Result, run
-from tests.faults.suite.schedule import scheduled
+from tests.faults.suite.scenarios import SCENARIOS
+from tests.faults.suite.schedule import Schedule, scheduled
 from tests.servers import REPOSITORY
 
 FOLDER = REPOSITORY / "var" / "faults"
 DATABASES = ("sqlite", "postgresql")
+READERS = 2000
 
 
 def main() -> None:
@@ -27,6 +29,9 @@ def main() -> None:
     databases = [given.database] if given.database else list(DATABASES)
     seeds = [given.seed] if given.seed is not None else list(range(given.first, given.first + given.runs))
     only = given.faults.split(",") if given.faults else []
+    if given.scenario:
+        sys.exit(0 if _scenario(given.scenario, databases, given.readers, given.seed or 1) else 1)
+    given.readers = given.readers or READERS
     results = FOLDER / f"runs-{given.readers}.jsonl"
     again = given.seed is not None or only
     done = set() if again else {(one["database"], one["seed"]) for one in read(results)}
@@ -39,11 +44,27 @@ def main() -> None:
     sys.exit(0 if all(one["good"] for one in wanted) else 1)
 
 
+def _scenario(name: str, databases: list[str], readers: int | None, seed: int) -> bool:
+    good = True
+    for database in databases:
+        print(f"{name} on {database}, seed {seed}", flush=True)
+        figures: list[str] = []
+        result = SCENARIOS[name].play(database, readers or SCENARIOS[name].readers, seed, figures.append)
+        print("\n".join((*said(result), *(f"  {line}" for line in figures))), flush=True)
+        with (FOLDER / "scenarios.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"scenario": name, "figures": figures, **result.record()}) + "\n")
+        if not result.good:
+            (FOLDER / f"{name}-{database}.txt").write_text(result.report, "utf-8")
+        good = good and result.good
+    return good
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make faults", description="Real processes under seeded schedules of faults.")
     parser.add_argument("--runs", type=int, default=100, help="seeds, on each database (100)")
     parser.add_argument("--first", type=int, default=1, help="the first seed (1)")
-    parser.add_argument("--readers", type=int, default=2000, help="recipients of each run (2000)")
+    parser.add_argument("--readers", type=int, help=f"recipients of each run ({READERS:,}; a scenario has its own)")
+    parser.add_argument("--scenario", choices=SCENARIOS, help="a run with criteria of its own")
     parser.add_argument("--database", choices=DATABASES, help="one of them; both without it")
     parser.add_argument("--seed", type=int, help="this one, though it was run before")
     parser.add_argument("--faults", help=f"these, separated by commas, instead of drawn ones: {', '.join(TABLE)}")
@@ -51,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _one(schedule: Any, results: Path, *, keep: bool, note: bool) -> None:
+def _one(schedule: Schedule, results: Path, *, keep: bool, note: bool) -> None:
     print(schedule, flush=True)
     name = f"{schedule.setting.database}-{schedule.seed}"
     folder = Path(tempfile.mkdtemp(prefix="pr-faults-")) / "run"

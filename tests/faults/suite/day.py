@@ -1,4 +1,4 @@
-"""What the people outside do while the faults go on: the same event again, sign-ups, leaving, a pause, a second post."""
+"""What people do while the faults go on: the same event again, sign-ups, leaving, a pause, a second post."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable
 
 from tests.faults.suite.bed import Bed
-from tests.faults.suite.publisher import Outside
+from tests.faults.suite.publisher import FIRST, SECOND, Outside
 from tests.faults.suite.readers import SECOND_LIST, address_of
 from tests.faults.suite.schedule import Step
 from tests.running import post_event, signup_event, wait_until
 
-FIRST, SECOND = "post-1", "post-2"
 _CONFIRM_SECONDS = 120
 
 
@@ -75,7 +74,9 @@ class Day:
 
     def _token(self, address: str) -> str:
         tokens: list[str] = [
-            one["confirm"] for one in list(self._bed.inbox.read()) if one["event"] == "accepted" and one["rcpt"] == address
+            one["confirm"]
+            for one in list(self._bed.inbox.read())
+            if one["event"] == "accepted" and one["rcpt"] == address
         ]
         return tokens[0] if tokens else ""
 

@@ -10,11 +10,14 @@ from tests.faults.suite.history import Killed, Stopped
 KILLED = "conversation open at a kill"
 CUT = "cut after the final dot"
 STOPPED = "open in a process stopped past its lease"
+SET_FORWARD = "open when the clock was set past its lease"
 RELEASED = "held as unknown and released by hand"
 HOST_LOST = "journal lost with its host"
 
 # The clocks are the same machine's; between what one process did and another writes down there is this much.
 _SLACK_SECONDS = 0.5
+# The sweep comes each second; what it takes over was open then.
+_SWEPT_SECONDS = 2.5
 
 
 class Causes:
@@ -39,7 +42,10 @@ class Causes:
             return KILLED
         if self._stop(earlier, later) is not None:
             return STOPPED
-        if any(earlier.at - _SLACK_SECONDS <= lost for lost in self._books.history.journals_lost_at):
+        history = self._books.history
+        if any(at - _SLACK_SECONDS <= earlier.at <= at + _SWEPT_SECONDS for at in history.set_forward_at):
+            return SET_FORWARD
+        if any(earlier.at - _SLACK_SECONDS <= lost for lost in history.journals_lost_at):
             return HOST_LOST
         return None
 

@@ -33,12 +33,12 @@ class Stopped:
 
 @dataclass
 class Halted:
-    """A campaign, or one reader (`address`), to whom no conversation may start from `since` + 2 s to `until`."""
+    """A campaign, or one reader's part of it, of which no conversation may start from `since` + 2 s to `until`."""
 
     since: float
     until: float
     what: str
-    post: str = ""
+    post: str
     address: str = ""
 
 
@@ -59,6 +59,10 @@ class History:
     released: dict[int, float] = field(default_factory=dict)
     """Deliveries that were held as unknown and released by hand, and when."""
     journals_lost_at: list[float] = field(default_factory=list)
+    held_at_loss: int = 0
+    """Mails that were claimed and not recorded when the journals were lost."""
+    set_forward_at: list[float] = field(default_factory=list)
+    """When the clocks were set past the end of every lease."""
     lines: list[str] = field(default_factory=list)
     """What was done, for people."""
     began: float = field(default_factory=time.time)

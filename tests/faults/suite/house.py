@@ -90,7 +90,8 @@ class House(Running):
         found: set[int] = set()
         for one in processes:
             with suppress(psutil.Error):
-                found |= {c.laddr.port for c in one.net_connections("tcp") if c.raddr and c.raddr.port == self._inbox_port}
+                calls = [call for call in one.net_connections("tcp") if call.raddr]
+                found |= {call.laddr.port for call in calls if call.raddr.port == self._inbox_port}
         return frozenset(found)
 
     # -- faults
@@ -136,6 +137,12 @@ class House(Running):
         family = self.processes(part)
         self.sigkill(part, family)
         psutil.wait_procs(family, 15)
+
+    def kill_house(self) -> None:
+        """All processes of all parts in the same moment."""
+        everybody = self.everybody()
+        self.sigkill("the house", everybody)
+        psutil.wait_procs(everybody, 15)
 
     def terminate(self, part: str) -> bool:
         """SIGTERM to its main process; whether it ended by itself."""

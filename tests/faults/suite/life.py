@@ -23,7 +23,8 @@ def life(bed: Bed, books: Books, delivery: int, inbox: Sequence[Mapping[str, Any
     mine = [each for each in inbox if f"b+{delivery}-" in str(each.get("mail_from") or "")]
     calls = {each.get("connection") for each in mine}
     mine += [each for each in inbox if each["event"] == "closed" and each["connection"] in calls]
-    return [told, f"message {one.message_id}", *(facts(each) for each in mine), *_journals(bed, delivery), *_logs(bed, delivery)]
+    lines = [told, f"message {one.message_id}", *(facts(each) for each in mine)]
+    return [*lines, *_journals(bed, delivery), *_logs(bed, delivery)]
 
 
 def _journals(bed: Bed, delivery: int) -> Iterator[str]:

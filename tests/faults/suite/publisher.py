@@ -11,10 +11,13 @@ from sqlalchemy import select
 
 from tests.faults.suite.bed import Bed
 from tests.faults.suite.history import Halted
+from tests.faults.suite.readers import LIST
 from tests.running import TOKEN
 from worker.domain.tokens import Claim, KeyRing, Purpose
 from worker.storage.models import CampaignRow, SubscriberRow, SubscriptionRow
 
+# The post that all readers get; the second goes to the second list only.
+FIRST, SECOND = "post-1", "post-2"
 # A webhook's sender has patience; a run has less.
 PATIENCE_SECONDS = 90.0
 
@@ -69,7 +72,7 @@ class Outside:
         token = self._token(address)
         form = {"List-Unsubscribe": "One-Click"}
         if self._ask(lambda: self._client.post(f"/unsubscribe/{token}", data=form)).status_code == 200:
-            self._history.halted.append(Halted(time.time(), float("inf"), "left", address=address))
+            self._history.halted.append(Halted(time.time(), float("inf"), "left", post=FIRST, address=address))
 
     def campaign(self, post: str) -> int | None:
         with self._bed.house.database.read() as connection:
@@ -84,7 +87,8 @@ class Outside:
             SubscriberRow, SubscriberRow.id == SubscriptionRow.subscriber_id
         )
         with self._bed.house.database.read() as connection:
-            row = connection.execute(joined.where(SubscriberRow.address == address, SubscriptionRow.list_slug == "posts")).one()
+            mine = joined.where(SubscriberRow.address == address, SubscriptionRow.list_slug == LIST)
+            row = connection.execute(mine).one()
         settings = self._bed.house.settings
         keys = KeyRing({settings.secret_key_id: settings.secret_key.encode()}, settings.secret_key_id)
         return keys.sign(Claim(Purpose.UNSUBSCRIBE, row.id, row.generation, int(time.time())))

@@ -86,7 +86,7 @@ class Receiver(SmtpServer):
         self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self.watch_itself()))
 
     def obey(self, order: dict[str, object]) -> None:
-        """`{"rule": {…}}`, `{"clear": true}`, `{"offer": {…}}` (fields of `Options`), `{"certificate": [cert, key]}`."""
+        """`{"rule": {…}}`, `{"clear": true}`, `{"offer": {…}}` (of `Options`), `{"certificate": [cert, key]}`."""
         done = asyncio.run_coroutine_threadsafe(self._obey(order), self._loop)
         done.result(20)
 

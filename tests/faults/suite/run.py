@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from tests.faults.suite.auditor import Finding, Verdict, audit
 from tests.faults.suite.bed import Bed, made
-from tests.faults.suite.books import read_books
+from tests.faults.suite.books import Books, read_books
 from tests.faults.suite.day import Day
 from tests.faults.suite.faults import TABLE
 from tests.faults.suite.life import life
@@ -38,6 +38,7 @@ class Result:
     statuses: Counter[str]
     received: int
     seconds: float
+    books: Books
     lines: list[str] = field(default_factory=list)
     report: str = ""
 
@@ -122,6 +123,6 @@ def _audited(bed: Bed, schedule: Schedule, troubles: list[str], began: float) ->
             if finding.delivery:
                 report += life(bed, books, finding.delivery, inbox)
     statuses = Counter(one.status for one in books.deliveries)
-    return Result(schedule, verdict, statuses, len(books.receipts), time.monotonic() - began, bed.history.lines,
+    return Result(schedule, verdict, statuses, len(books.receipts), time.monotonic() - began, books, bed.history.lines,
                   "\n".join(report))  # fmt: skip
 

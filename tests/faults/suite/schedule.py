@@ -42,9 +42,10 @@ class Schedule:
 
     def __str__(self) -> str:
         setting = self.setting
-        head = f"seed {self.seed}, {setting.database}, {setting.readers:,} readers, tls {setting.tls}, " \
-               f"unknown: {setting.unknown}"  # fmt: skip
-        lines = [f"  {step.at:5.0%}  {step.name}" for step in sorted((*self.faults, *self.acts), key=lambda one: one.at)]
+        head = f"seed {self.seed}, {setting.database}, {setting.readers:,} readers"
+        head += f", tls {setting.tls}, unknown: {setting.unknown}"
+        steps = sorted((*self.faults, *self.acts), key=lambda one: one.at)
+        lines = [f"  {step.at:5.0%}  {step.name}" for step in steps]
         return "\n".join((head, *lines))
 
 
@@ -58,7 +59,7 @@ def scheduled(seed: int, database: str, readers: int, only: Sequence[str] = ()) 
     names = rng.sample(possible, rng.randint(_FEWEST, _MOST))
     if only:
         names = list(only)
-        tls = next((TABLE[name].tls for name in names if TABLE[name].tls), tls)  # type: ignore[assignment]
+        tls = next((one for name in names for one in _TLS if TABLE[name].tls == one), tls)
     faults = _at_times(rng, names, 0.05, 0.85)
     if only:
         faults = tuple(Step(step.at, name, step.draw) for step, name in zip(faults, names, strict=True))
@@ -70,7 +71,7 @@ def scheduled(seed: int, database: str, readers: int, only: Sequence[str] = ()) 
 
 
 def _fits(one: Fault, database: str, tls: str) -> bool:
-    return database in one.databases and one.tls in ("", tls)
+    return one.drawn and database in one.databases and one.tls in ("", tls)
 
 
 def _at_times(rng: random.Random, names: Sequence[str], first: float, last: float) -> tuple[Step, ...]:

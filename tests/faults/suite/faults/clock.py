@@ -14,6 +14,8 @@ def _register(name: str, seconds: int) -> None:
         """Both jumps are one: there, and back."""
         assert bed.clock is not None
         lasts = rng.uniform(2.0, 6.0)
+        if seconds > 0:
+            bed.history.set_forward_at.append(bed.history.now())
         with bed.clock.set_by(seconds):
             bed.pause(lasts)
         return f"the clock {seconds:+d} s for {lasts:.1f} s"

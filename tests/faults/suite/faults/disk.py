@@ -8,28 +8,29 @@ write that finds half its room is cut at the limit in the same way, but room tha
 from __future__ import annotations
 
 import random
-import resource
+import subprocess
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from tests.faults.suite.bed import Bed
 from tests.faults.suite.faults.table import fault
 
 
 @contextmanager
-def _full(pids: Iterable[int], limit: int) -> Iterator[None]:
-    changed = []
-    for pid in pids:
-        with suppress(ProcessLookupError):
-            _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, hard))
-            changed.append((pid, hard))
+def _full(pids: Iterable[int], limit: int, user: str | None = None) -> Iterator[None]:
+    """`user`: whose processes they are, where not ours."""
+    changed = [pid for pid in pids if _set_limit(pid, str(limit), user)]
     try:
         yield
     finally:
-        for pid, hard in changed:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
+        for pid in changed:
+            _set_limit(pid, "unlimited", user)
+
+
+def _set_limit(pid: int, limit: str, user: str | None) -> bool:
+    """The soft one: it may be raised again. False where the process is gone."""
+    command = ["prlimit", f"--pid={pid}", f"--fsize={limit}:"]
+    return subprocess.run(command, user=user, capture_output=True).returncode == 0
 
 
 @fault("disk-full")
@@ -57,7 +58,7 @@ def postgresql_full(bed: Bed, rng: random.Random) -> str:
     """It may panic, as it does on a full disk; an operator makes room and starts it again."""
     assert bed.postgres is not None
     seconds = rng.uniform(1.0, 3.0)
-    with _full(bed.postgres.pids(), 65_536):
+    with _full(bed.postgres.pids(), 65_536, bed.postgres.user):
         bed.pause(seconds)
     bed.postgres.restart("immediate")
     return f"PostgreSQL without room for {seconds:.1f} s"

@@ -10,7 +10,9 @@ from tests.faults.suite.inbox import expired
 from tests.smtp_script import At
 
 _BEFORE_BODY: tuple[At, ...] = ("connect", "ehlo", "mail", "rcpt", "data", "body")
-_GARBAGE = ("", "banana", "250", "2", "999 what", "25 0 ok", "\x00\xff\x01", "354 go on", "-1 no", "250-half\n250-a line")
+_GARBAGE = (
+    "", "banana", "250", "2", "999 what", "25 0 ok", "\x00\xff\x01", "354 go on", "-1 no", "250-half\n250-a line",
+)  # fmt: skip
 
 
 def _for_a_while(bed: Bed, rng: random.Random, **rule: object) -> str:
@@ -52,7 +54,8 @@ def cut_after_answer(bed: Bed, rng: random.Random) -> str:
 
 @fault("smtp-garbage")
 def garbage(bed: Bed, rng: random.Random) -> str:
-    return _for_a_while(bed, rng, at=rng.choice(("connect", "ehlo", "mail", "rcpt", "data")), reply=rng.choice(_GARBAGE))
+    at = rng.choice(("connect", "ehlo", "mail", "rcpt", "data"))
+    return _for_a_while(bed, rng, at=at, reply=rng.choice(_GARBAGE))
 
 
 @fault("smtp-garbage-after-dot")

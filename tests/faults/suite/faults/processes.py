@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 import psutil
 
 from tests.faults.suite.bed import LEASE_SECONDS, Bed
 from tests.faults.suite.faults.table import fault
-from tests.faults.suite.house import SECOND_SCHEDULER
+from tests.faults.suite.house import PARTS, SECOND_SCHEDULER
+from tests.ledger import statuses
 
 Choose = Callable[[Bed, random.Random], Sequence[psutil.Process]]
 
@@ -58,6 +61,37 @@ def kill_transactional_child(bed: Bed, _rng: random.Random) -> str:
     bed.house.sigkill("a child of transactional", children)
     psutil.wait_procs(children, 10)
     return "SIGKILL to the child of transactional"
+
+
+@fault("kill-any-worker", drawn=False)
+def kill_any(bed: Bed, rng: random.Random) -> str:
+    """Any process of the bulk worker, or the transactional one's child."""
+    draw = rng.random()
+    house = bed.house
+    workers = [*house.processes("bulk"), *house.processes("transactional")[1:]]
+    victim = workers[int(draw * len(workers))]
+    if victim.pid == workers[0].pid:
+        with house.down("bulk"):
+            house.kill_main("bulk")
+        return "SIGKILL to bulk"
+    house.sigkill("a child", [victim])
+    psutil.wait_procs([victim], 10)
+    return "SIGKILL to a child"
+
+
+@fault("host-lost", drawn=False)
+def host_lost(bed: Bed, _rng: random.Random) -> str:
+    """All processes of Pressrun's, and its journals; another host with another folder takes over."""
+    house = bed.house
+    with ExitStack() as stack:
+        for part in PARTS:
+            stack.enter_context(house.down(part))
+        house.kill_house()
+        shutil.rmtree(house.settings.journal_dir)
+        bed.history.journals_lost_at.append(bed.history.now())
+        bed.history.held_at_loss = statuses(house.database)["sending"]
+        bed.pause(1.0)
+    return f"the host is lost with its journals; {bed.history.held_at_loss} mails were claimed and not recorded"
 
 
 def _register_term(part: str) -> None:

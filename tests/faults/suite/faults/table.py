@@ -24,19 +24,22 @@ class Fault:
     databases: tuple[str, ...] = BOTH
     tls: Tls | str = ""
     moves_clock: bool = False
+    drawn: bool = True
+    """False: only for the scenario that needs it."""
 
 
 TABLE: dict[str, Fault] = {}
 
 
 def fault(
-    name: str, *, databases: tuple[str, ...] = BOTH, tls: Tls | str = "", moves_clock: bool = False
+    name: str, *, databases: tuple[str, ...] = BOTH, tls: Tls | str = "", moves_clock: bool = False,
+    drawn: bool = True,
 ) -> Callable[[Act], Act]:
     """Registers a function under a name that schedules and results use."""
 
     def register(act: Act) -> Act:
         assert name not in TABLE, name
-        TABLE[name] = Fault(name, act, databases, tls, moves_clock)
+        TABLE[name] = Fault(name, act, databases, tls, moves_clock, drawn)
         return act
 
     return register
