@@ -59,8 +59,8 @@ class History:
     released: dict[int, float] = field(default_factory=dict)
     """Deliveries that were held as unknown and released by hand, and when."""
     journals_lost_at: list[float] = field(default_factory=list)
-    held_at_loss: int = 0
-    """Mails that were claimed and not recorded when the journals were lost."""
+    unrecorded: int = 0
+    """Conversations that stood in the journals and not in the ledger when the journals were lost."""
     set_forward_at: list[float] = field(default_factory=list)
     """When the clocks were set past the end of every lease."""
     lines: list[str] = field(default_factory=list)

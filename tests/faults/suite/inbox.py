@@ -25,7 +25,7 @@ class Inbox:
         self.tls = tls
         self.good = self_signed(folder)
         self._lock = threading.Lock()
-        self._read = 0
+        self._read = self._accepted = 0
         self.book: list[dict[str, Any]] = []
         command = [
             sys.executable, "-m", "tests.faults.suite.receiver", "--log", str(self.book_path), "--tls", tls,
@@ -67,11 +67,14 @@ class Inbox:
                     data = file.read()
                 whole = data[: data.rfind(b"\n") + 1]
                 self._read += len(whole)
-                self.book += [json.loads(line) for line in whole.splitlines()]
+                added = [json.loads(line) for line in whole.splitlines()]
+                self._accepted += sum(1 for one in added if one["event"] == "accepted")
+                self.book += added
             return self.book
 
     def accepted(self) -> int:
-        return sum(1 for one in list(self.read()) if one["event"] == "accepted")
+        self.read()
+        return self._accepted
 
     def close(self) -> None:
         assert self._process.stdin is not None

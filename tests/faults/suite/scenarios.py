@@ -83,8 +83,8 @@ def host_lost(database: str, readers: int, seed: int, say: Say) -> Result:
     """All processes and the journals gone at half of it: doubles are what was sent and not in the database yet."""
     setting = Setting(database, readers, None)
     result = _perform(Schedule(seed, setting, (Step(0.5, "host-lost", seed),), ()))
-    doubles, most = result.verdict.doubles.total(), result.books.history.held_at_loss
-    say(f"host lost: {doubles} doubles; {most} mails were claimed and not recorded, so many are allowed")
+    doubles, most = result.verdict.doubles.total(), result.books.history.unrecorded
+    say(f"host lost: {doubles} doubles; {most} mails stood in the journals only, so many are allowed")
     if doubles > most:
         result.verdict.findings.append(Finding("doubled", f"{doubles} doubles, more than {most}"))
     return result
