@@ -6,12 +6,13 @@ ARGS ?=
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types docs bench lock clean
+.PHONY: help install demo test faults lint types docs bench lock clean
 
 help:
 	@echo "make install          .venv with pressrun in it"
 	@echo "make demo             see it work (ARGS=\"--exit --subscribers 1000\" are passed on)"
 	@echo "make test             all tests (ARGS=\"-k name\" are passed on to pytest)"
+	@echo "make faults           the long fault suite (ARGS=\"--runs 100 --seed N --scenario kills\"; docs/faults.md)"
 	@echo "make lint types docs  ruff; mypy; the pages and files that are made from the code"
 	@echo "make bench            measure this machine (ARGS=\"--help\" lists the parts)"
 	@echo "make lock             choose the newest versions again (needs uv)"
@@ -23,6 +24,9 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults.suite $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

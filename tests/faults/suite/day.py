@@ -34,17 +34,13 @@ class Day:
     def act(self, step: Step) -> str:
         return self._acts[step.name](random.Random(step.draw))
 
-    def release(self) -> None:
-        """`pressrun retry CAMPAIGN --status unknown`, for each campaign."""
-        for post in (FIRST, SECOND):
-            campaign = self._outside.campaign(post)
-            if campaign is not None:
-                self._bed.house.run("retry", str(campaign), "--status", "unknown")
-
     def end(self) -> None:
         """Everybody has done what they wanted."""
         for one in self._waiting:
             one.join(_CONFIRM_SECONDS)
+
+    def close(self) -> None:
+        self._outside.close()
 
     def _again(self, rng: random.Random) -> str:
         """The same event, or the same post under another event's id."""

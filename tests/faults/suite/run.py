@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from tests.faults.suite.faults import TABLE
 from tests.faults.suite.life import life
 from tests.faults.suite.rest import at_rest
 from tests.faults.suite.schedule import Schedule, Step
-from worker.storage.models import DeliveryRow
+from worker.storage.models import CampaignRow, DeliveryRow
 
 # A step whose progress does not come (everything stands still) happens all the same.
 _PATIENCE_SECONDS = 12.0
@@ -60,8 +61,9 @@ class Result:
 def run(schedule: Schedule, folder: Path) -> Result:
     """Raises only where the suite itself breaks."""
     began = time.monotonic()
-    with made(schedule.setting, folder) as bed:
+    with made(schedule.setting, folder) as bed, ExitStack() as closing:
         day = Day(bed)
+        closing.callback(day.close)
         try:
             _happen(bed, day, schedule)
         finally:
@@ -70,7 +72,7 @@ def run(schedule: Schedule, folder: Path) -> Result:
         day.end()
         rested = at_rest(bed)
         if schedule.setting.unknown == "hold":
-            _release(bed, day)
+            _release(bed)
             rested = at_rest(bed)
         return _audited(bed, schedule, [*day.troubles, *([] if rested else ["not at rest"])], began)
 
@@ -97,16 +99,19 @@ def _steps(bed: Bed, steps: tuple[Step, ...], act: Callable[[Step], str], troubl
             bed.history.say(f"{step.name} broke: {error!r}")
 
 
-def _release(bed: Bed, day: Day) -> None:
-    """What was held as unknown is listed, and released by hand."""
+def _release(bed: Bed) -> None:
+    """What was held as unknown is released by hand, but where the campaign was cancelled: there it stays."""
     with bed.house.database.read() as connection:
-        held = connection.execute(select(DeliveryRow.id).where(DeliveryRow.status == "unknown")).scalars().all()
-    if not held:
-        return
-    now = time.time()
-    bed.history.released.update(dict.fromkeys(held, now))
-    bed.history.say(f"{len(held)} held as unknown, released")
-    day.release()
+        held = connection.execute(
+            select(DeliveryRow.id, DeliveryRow.campaign_id)
+            .join(CampaignRow, CampaignRow.id == DeliveryRow.campaign_id)
+            .where(DeliveryRow.status == "unknown", CampaignRow.status != "cancelled")
+        ).all()
+    if held:
+        bed.history.released.update(dict.fromkeys((one.id for one in held), time.time()))
+        bed.history.say(f"{len(held)} held as unknown, released")
+    for campaign in {one.campaign_id for one in held}:
+        bed.house.run("retry", str(campaign), "--status", "unknown")
 
 
 def _audited(bed: Bed, schedule: Schedule, troubles: list[str], began: float) -> Result:

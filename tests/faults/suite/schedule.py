@@ -16,6 +16,7 @@ from tests.faults.suite.inbox import Tls
 # How long a campaign takes if nothing gets in its way.
 SENDING_SECONDS = 12.0
 _TLS: tuple[Tls, ...] = ("none", "none", "none", "starttls", "tls")
+_CERTIFICATES = 0.5
 _FEWEST, _MOST = 3, 5
 # What the people outside do; `again` and `sign_up` come several times.
 _ACTS = ("again", "again", "again", "sign_up", "sign_up", "sign_up", "sign_up", "leave", "leave", "leave", "pause",
@@ -49,14 +50,21 @@ class Schedule:
         return "\n".join((head, *lines))
 
 
-def scheduled(seed: int, database: str, readers: int, only: Sequence[str] = ()) -> Schedule:
-    """`only`: these faults, in this order, instead of drawn ones."""
+def scheduled(
+    seed: int, database: str, readers: int, only: Sequence[str] = (), *, sending_seconds: float = SENDING_SECONDS,
+    most: int = _MOST,
+) -> Schedule:  # fmt: skip
+    """`only`: these faults, in this order, instead of drawn ones; of those there are `most` at most."""
     rng = random.Random(f"{seed}/{database}")
     tls = rng.choice(_TLS)
     unknown = rng.choice(("retry", "retry", "retry", "hold"))
     acts = _at_times(rng, _ACTS, 0.02, 0.95)
     possible = sorted(name for name, one in TABLE.items() if _fits(one, database, tls))
-    names = rng.sample(possible, rng.randint(_FEWEST, _MOST))
+    names = rng.sample(possible, rng.randint(_FEWEST, most))
+    certificate = f"smtp-certificate-expired-{tls}"
+    if certificate in possible and certificate not in names and rng.random() < _CERTIFICATES:
+        # few runs speak TLS: most of them see this
+        names[0] = certificate
     if only:
         names = list(only)
         tls = next((one for name in names for one in _TLS if TABLE[name].tls == one), tls)
@@ -64,7 +72,7 @@ def scheduled(seed: int, database: str, readers: int, only: Sequence[str] = ()) 
     if only:
         faults = tuple(Step(step.at, name, step.draw) for step, name in zip(faults, names, strict=True))
     setting = Setting(
-        database, readers, max(20.0, readers / SENDING_SECONDS), tls=tls, unknown=unknown,
+        database, readers, max(20.0, readers / sending_seconds), tls=tls, unknown=unknown,
         moves_clock=any(TABLE[name].moves_clock for name in names),
     )  # fmt: skip
     return Schedule(seed, setting, faults, acts)

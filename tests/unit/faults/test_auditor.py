@@ -1,0 +1,124 @@
+"""The auditor finds what is wrong: each way of cooking one of the books, and each excuse that holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.faults.suite.auditor import audit
+from tests.faults.suite.books import Books, Call, Campaign, Delivery, Receipt
+from tests.faults.suite.doubles import SET_FORWARD
+from tests.faults.suite.history import Halted, History, Killed, Stopped
+
+INFINITE = float("inf")
+
+
+def delivery(number: int = 1, status: str = "sent", **change: object) -> Delivery:
+    one = Delivery(number, 7, "new_post", f"r{number}@example.com", "", status, "", None, f"<{number}@x>", ())
+    return replace(one, **change)  # type: ignore[arg-type]
+
+
+def receipt(number: int = 1, at: float = 100.0, **change: object) -> Receipt:
+    one = Receipt(at, at - 0.1, f"r{number}@example.com", f"<{number}@x>", "Sun, 9 Feb", 3, "250")
+    return replace(one, **change)  # type: ignore[arg-type]
+
+
+def books(*deliveries: Delivery, receipts: tuple[Receipt, ...] = (), **change: object) -> Books:
+    """All that agrees: a finished campaign with one delivery, counted and received."""
+    mine = deliveries or (delivery(),)
+    campaign = Campaign(7, "post-1", "finished", frozenset({1}), frozenset({1}))
+    history = History(events={"e": "post.published"})
+    made = Books(history, frozenset({"e"}), frozenset(), (campaign,), mine, receipts=receipts or (receipt(),))
+    return replace(made, **change)  # type: ignore[arg-type]
+
+
+def kinds(found: Books) -> list[str]:
+    return [one.kind for one in audit(found).findings]
+
+
+def test_books_that_agree() -> None:
+    verdict = audit(books())
+    assert verdict.findings == []
+    assert verdict.doubles.total() == 0
+
+
+@pytest.mark.parametrize(
+    ("cooked", "kind"),
+    [
+        (books(events=frozenset()), "lost"),
+        (books(receipts=(receipt(2),)), "lost"),
+        (books(campaigns=(Campaign(7, "post-1", "finished", frozenset({1, 2}), frozenset({1})),)), "lost"),
+        (books(delivery(status="bounced", reason="bad_address"), receipts=(receipt(2),)), "lost"),
+        (books(delivery(status="suppressed"), receipts=(receipt(2),)), "lost"),
+        (books(delivery(status="bounced")), "wrong"),
+        (books(delivery(status="queued")), "stuck"),
+        (books(delivery(status="sending", lease=1)), "stuck"),
+        (books(campaigns=(Campaign(7, "post-1", "sending", frozenset({1}), frozenset({1})),)), "stuck"),
+        (books(leases=1), "stuck"),
+        (books(receipts=(receipt(), receipt(9))), "wrong"),
+        (books(receipts=(receipt(rcpt="victim@example.com"),)), "wrong"),
+        (books(counted={(1, "sent", ""): 1}), "counters"),
+        (books(receipts=(receipt(), receipt(at=101))), "doubled"),
+        (books(receipts=(receipt(answer="cut"), receipt(at=101, date="Mon, 10 Feb"))), "doubled"),
+        (books(history=History(refused={"e"})), "event"),
+        (books(history=History(signed_up={"new@example.com"})), "lost"),
+        (books(history=History(confirmed={"new@example.com"})), "event"),
+        (books(history=History(halted=[Halted(97.0, INFINITE, "pause", "post-1")])), "late"),
+        (books(history=History(halted=[Halted(97.0, INFINITE, "left", "post-1", "r1@example.com")])), "late"),
+    ],
+)  # fmt: skip
+def test_what_does_not_agree_is_found(cooked: Books, kind: str) -> None:
+    assert kind in kinds(cooked)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        books(
+            delivery(status="suppressed"), delivery(2), receipts=(receipt(2),), events=frozenset(),
+            history=History(halted=[Halted(0.0, INFINITE, "left", "post-1", "r1@example.com")]),
+        ),
+        books(history=History(halted=[Halted(97.0, 99.0, "pause", "post-1")])),
+        books(history=History(halted=[Halted(97.0, INFINITE, "pause", "post-2")])),
+        books(history=History(halted=[Halted(97.0, INFINITE, "pause", "post-1")]), lags=[(100.0, 1.5)]),
+        books(delivery(status="unknown", outcomes=("unknown",)), receipts=(receipt(answer="cut"),)),
+    ],
+    ids=["left", "resumed", "another campaign", "read late", "held"],
+)  # fmt: skip
+def test_what_has_its_reason_is_none_of_it(sound: Books) -> None:
+    assert kinds(sound) == []
+
+
+KILLED = History(killed=[Killed(100.2, "a child", frozenset({5555}))])
+STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
+
+
+@pytest.mark.parametrize(
+    ("history", "first", "call", "cause"),
+    [
+        (History(), receipt(answer="cut"), Call(5555, 100.0, quit=False), "cut after the final dot"),
+        (KILLED, receipt(), Call(5555, 100.2, quit=False), "conversation open at a kill"),
+        (KILLED, receipt(), Call(6666, 100.2, quit=False), "unexplained"),
+        (KILLED, receipt(), Call(5555, 100.2, quit=True), "unexplained"),
+        (STOPPED, receipt(), Call(5555, 110.0, quit=True), "open in a process stopped past its lease"),
+        (STOPPED, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
+        (History(released={1: 101.0}), receipt(), Call(1, 110.0, quit=True), "held as unknown and released by hand"),
+        (History(journals_lost_at=[100.2]), receipt(), Call(1, 110.0, quit=True), "journal lost with its host"),
+        (History(set_forward_at=[99.8]), receipt(), Call(1, 1.0, quit=True), SET_FORWARD),
+    ],
+)  # fmt: skip
+def test_a_double_is_counted_by_its_cause(history: History, first: Receipt, call: Call, cause: str) -> None:
+    again = receipt(at=104.0, connection=4)
+    found = books(receipts=(first, again), history=history, connections={3: call}, events=frozenset())
+    assert audit(found).doubles == {cause: 1}
+
+
+def test_a_kill_explains_one_message_a_connection() -> None:
+    """The last that was taken over it; what came before had been answered and journalled."""
+    received = (receipt(1, 100.0), receipt(2, 100.1), receipt(1, 104.0, connection=4), receipt(2, 104.0, connection=4))
+    found = books(
+        delivery(1), delivery(2), receipts=received, connections={3: Call(5555, 100.2, quit=False)}, history=KILLED,
+        events=frozenset(),
+    )  # fmt: skip
+    assert audit(found).doubles == {"conversation open at a kill": 1, "unexplained": 1}
