@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import httpx
-from sqlalchemy import select
+from sqlalchemy import Row, Select, select
 
 from tests.faults.suite.bed import Bed
 from tests.faults.suite.history import Halted
 from tests.faults.suite.readers import LIST
 from tests.running import TOKEN
+from worker.domain.errors import TemporaryError
 from worker.domain.tokens import Claim, KeyRing, Purpose
 from worker.storage.models import CampaignRow, SubscriberRow, SubscriptionRow
 
@@ -75,23 +76,30 @@ class Outside:
             self._history.halted.append(Halted(time.time(), float("inf"), "left", post=FIRST, address=address))
 
     def campaign(self, post: str) -> int | None:
-        with self._bed.house.database.read() as connection:
-            found: int | None = connection.execute(
-                select(CampaignRow.id).where(CampaignRow.post_id == post)
-            ).scalar_one_or_none()
-        return found
+        rows = self._read(select(CampaignRow.id).where(CampaignRow.post_id == post))
+        return rows[0].id if rows else None
 
     def _token(self, address: str) -> str:
         """What stands in the reader's earlier mails."""
         joined = select(SubscriptionRow.id, SubscriptionRow.generation).join(
             SubscriberRow, SubscriberRow.id == SubscriptionRow.subscriber_id
         )
-        with self._bed.house.database.read() as connection:
-            mine = joined.where(SubscriberRow.address == address, SubscriptionRow.list_slug == LIST)
-            row = connection.execute(mine).one()
+        (row,) = self._read(joined.where(SubscriberRow.address == address, SubscriptionRow.list_slug == LIST))
         settings = self._bed.house.settings
         keys = KeyRing({settings.secret_key_id: settings.secret_key.encode()}, settings.secret_key_id)
         return keys.sign(Claim(Purpose.UNSUBSCRIBE, row.id, row.generation, int(time.time())))
+
+    def _read(self, statement: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+        """From the ledger, once it is there."""
+        until = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                with self._bed.house.database.read() as connection:
+                    return connection.execute(statement).all()
+            except TemporaryError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.2)
 
     def _ask(self, call: Callable[[], httpx.Response]) -> httpx.Response:
         until = time.monotonic() + PATIENCE_SECONDS
