@@ -17,6 +17,7 @@ import structlog
 from celery import Celery
 from kombu.entity import Exchange, Queue
 from kombu.exceptions import KombuError
+from kombu.transport import TRANSPORT_ALIASES
 from redis.exceptions import RedisError
 
 from worker.domain.doorbell import BULK, EVENTS, KEY_PREFIX, MAINTENANCE, QUEUES, TRANSACTIONAL, Doorbell
@@ -100,7 +101,7 @@ def configuration(settings: Settings) -> dict[str, object]:
         "timezone": "UTC",
         "beat_schedule": _schedule(settings),
         # a clock that is set back must not stop the sweep
-        "beat_scheduler": "worker.beat:SteadyScheduler",
+        "beat_scheduler": "worker.steady:SteadyScheduler",
         "beat_schedule_filename": str(settings.var_dir / "schedule"),
     }
 
@@ -117,6 +118,9 @@ def _schedule(settings: Settings) -> dict[str, object]:
 
 def create_app(settings: Settings) -> Celery:
     """The app with its tasks; nothing connects before the first use."""
+    # A broker that dies must not take its workers along. By their scheme: in the URL of a socket it wins over the
+    # setting `broker_transport`.
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.steady:SteadyTransport"))
     celery = Celery("pressrun", set_as_current=True)
     celery.conf.update(configuration(settings))
     celery.conf.imports = ("worker.tasks",)

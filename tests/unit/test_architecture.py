@@ -22,7 +22,7 @@ _ROWS = (
     ("rendering", "storage"),
     ("intake", "audience", "campaigns", "delivery", "feedback"),
     ("audit",),
-    ("web", "cli", "tasks", "station", "bootstrap", "app", "beat", "inbox", "client"),
+    ("web", "cli", "tasks", "station", "bootstrap", "app", "steady", "inbox", "client"),
 )
 _ROW = {room: number for number, row in enumerate(_ROWS) for room in row}
 # An event is committed together with what must happen next; the wiring and the faces know each other.
@@ -159,8 +159,8 @@ def test_the_domain_needs_the_standard_library_alone() -> None:
     ("library", "rooms"),
     [
         # what rings and what is rung
-        ("celery", ("app.py", "tasks.py", "beat.py")),
-        ("kombu", ("app.py", "tasks.py")),
+        ("celery", ("app.py", "tasks.py", "steady.py")),
+        ("kombu", ("app.py", "tasks.py", "steady.py")),
         ("premailer", ("rendering/",)),
         ("nh3", ("rendering/",)),
         ("fastapi", ("web/",)),

@@ -12,8 +12,10 @@ from redis import Redis
 
 from worker.app import BackgroundDoorbell, CeleryDoorbell, create_app
 from worker.beat import SteadyScheduler
+from worker.beat import SteadyScheduler
 from worker.domain.doorbell import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, RecordingDoorbell
 from worker.settings import Settings
+from worker.steady import SteadyScheduler, SteadyTransport
 
 
 @pytest.fixture
@@ -56,6 +58,20 @@ def test_a_tick_nobody_took_expires_with_the_next(settings: Settings) -> None:
     schedule = create_app(settings).conf.beat_schedule
     assert schedule["sweep"]["schedule"] == timedelta(seconds=settings.sweep_seconds)
     assert schedule["sweep"]["options"]["expires"] == settings.sweep_seconds
+
+
+@pytest.mark.parametrize("url", ["", "redis://127.0.0.1:1/0", "rediss://127.0.0.1:1/0"])
+def test_a_connection_that_was_given_up_is_a_lost_one(make_settings: Callable[..., Settings], url: str) -> None:
+    """Over a socket, too. Celery ends its worker for any error that is not a lost connection."""
+    with create_app(make_settings(PRESSRUN_REDIS_URL=url)).connection_for_read() as connection:
+        transport = connection.transport
+        channel = SteadyTransport.Channel.__new__(SteadyTransport.Channel)
+        channel.connection = transport
+        assert isinstance(transport, SteadyTransport)
+        transport.client = None
+        with pytest.raises(transport.connection_errors, match="given up"):
+            channel._connparams()
+        transport.client = connection
 
 
 def test_a_clock_that_is_set_back_stops_no_schedule(
