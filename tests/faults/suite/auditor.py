@@ -134,6 +134,8 @@ def _unsent(books: Books, one: Delivery) -> Iterator[Finding]:
     halted = books.history.halted
     excused = (
         (one.status == S.SUPPRESSED and one.address in _left(books))
+        # who has confirmed by the copy whose fate was unknown needs no other
+        or (one.kind == "confirmation" and one.status == S.SUPPRESSED and one.address in books.history.confirmed)
         or (one.status == S.CANCELLED and any(each.what == "cancel" and each.post == post for each in halted))
         or (one.status == S.FAILED and one.name == BREAKER and one.reason == "template_fault")
         or (one.status == S.UNKNOWN and "unknown" in one.outcomes)

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,8 +56,6 @@ class Bed:
     clock: ShiftedClock | None
     spare: RedisServer | None = None
     """The Redis of a failover."""
-    undo: list[Callable[[], None]] = field(default_factory=list)
-    """What a fault leaves behind on purpose, to be put right at the end."""
     ending: threading.Event = field(default_factory=threading.Event)
 
     def progress(self) -> float:
@@ -74,9 +72,6 @@ class Bed:
 
     def heal(self) -> None:
         """End of all faults."""
-        for one in reversed(self.undo):
-            one()
-        self.undo.clear()
         self.inbox.heal()
         self.line.delay = 0.0
         self.line.go_on()
