@@ -266,7 +266,7 @@ def test_a_retry_is_one_more(database: Database, clock: FakeClock) -> None:
     finish(database, clock, take(one, seeded), [LATER])
     for _ in range(2):
         clock.advance(minutes=20)
-        Due(database, clock, timedelta(days=400)).retries()
+        Due(database, clock, timedelta(days=400), timedelta(hours=4)).retries()
         claim = take(one, seeded)
         finish(database, clock, claim, [LATER] * len(claim.claimed))
     assert used(database) == {(FIRST, "bulk"): 2}
@@ -400,7 +400,7 @@ def test_nothing_expires_for_it(database: Database, clock: FakeClock) -> None:
     """A post whose readers wait for weeks, and a retry that waits beyond its lifetime: both are sent."""
     seeded = seed_campaign(database, clock.now(), 12)
     one = claimer(database, clock, warming(*[1] * 11))
-    due = Due(database, clock, timedelta(days=400))
+    due = Due(database, clock, timedelta(days=400), timedelta(hours=4))
     finish(database, clock, take(one, seeded), [LATER])
     for _ in range(20):
         clock.advance(hours=24)
@@ -420,5 +420,5 @@ def test_old_counters_go(database: Database, clock: FakeClock) -> None:
             connection.execute(insert(WarmupDayRow).values(
                 domain="blog.example", day=FIRST - timedelta(days=age), lane=Lane.BULK, used=age
             ))  # fmt: skip
-    assert Due(database, clock, timedelta(days=400)).retention() == 1
+    assert Due(database, clock, timedelta(days=400), timedelta(hours=4)).retention() == 1
     assert sorted(used(database).values()) == [0, 399, 400]
