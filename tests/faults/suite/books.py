@@ -58,7 +58,6 @@ class Delivery:
     name: str
     status: str
     reason: str
-    lease: int | None
     message_id: str
     outcomes: tuple[str, ...]
     """Of its attempts on record, in order."""
@@ -154,11 +153,11 @@ def _deliveries(connection: Connection, key: bytes) -> list[Delivery]:
     rows = connection.execute(
         select(
             DeliveryRow.id, DeliveryRow.campaign_id, DeliveryRow.kind, DeliveryRow.address, DeliveryRow.status,
-            DeliveryRow.reason, DeliveryRow.lease_id, SubscriberRow.name,
+            DeliveryRow.reason, SubscriberRow.name,
         ).outerjoin(SubscriberRow, SubscriberRow.id == DeliveryRow.subscriber_id)
     )  # fmt: skip
     return [
-        Delivery(row.id, row.campaign_id, row.kind, row.address, row.name or "", row.status, row.reason, row.lease_id,
+        Delivery(row.id, row.campaign_id, row.kind, row.address, row.name or "", row.status, row.reason,
                  message_id(key, row.id, DOMAIN), tuple(outcomes[row.id]))
         for row in rows
     ]  # fmt: skip

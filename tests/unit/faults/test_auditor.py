@@ -15,7 +15,7 @@ INFINITE = float("inf")
 
 
 def delivery(number: int = 1, status: str = "sent", **change: object) -> Delivery:
-    one = Delivery(number, 7, "new_post", f"r{number}@example.com", "", status, "", None, f"<{number}@x>", ())
+    one = Delivery(number, 7, "new_post", f"r{number}@example.com", "", status, "", f"<{number}@x>", ())
     return replace(one, **change)  # type: ignore[arg-type]
 
 
@@ -53,7 +53,7 @@ def test_books_that_agree() -> None:
         (books(delivery(status="suppressed"), receipts=(receipt(2),)), "lost"),
         (books(delivery(status="bounced")), "wrong"),
         (books(delivery(status="queued")), "stuck"),
-        (books(delivery(status="sending", lease=1)), "stuck"),
+        (books(delivery(status="sending")), "stuck"),
         (books(campaigns=(Campaign(7, "post-1", "sending", frozenset({1}), frozenset({1})),)), "stuck"),
         (books(leases=1), "stuck"),
         (books(receipts=(receipt(), receipt(9))), "wrong"),
