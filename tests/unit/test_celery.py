@@ -11,8 +11,6 @@ import pytest
 from redis import Redis
 
 from worker.app import BackgroundDoorbell, CeleryDoorbell, create_app
-from worker.beat import SteadyScheduler
-from worker.beat import SteadyScheduler
 from worker.domain.doorbell import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, RecordingDoorbell
 from worker.settings import Settings
 from worker.steady import SteadyScheduler, SteadyTransport
