@@ -8,9 +8,11 @@ from urllib.parse import urljoin, urlsplit
 
 import lxml.html
 import nh3
+from lxml import etree
 
 from worker.domain.errors import InvalidInput
 from worker.rendering.cleaning import clean_lines
+from worker.rendering.writing import write_inside
 
 CONTENT_WIDTH = 536
 """Pixels an image may take: 600 without the page's padding. Outlook knows no max-width."""
@@ -42,9 +44,12 @@ _ATTRIBUTES = {
 _SCHEMES = {"http", "https", "mailto", "tel"}
 MOST_DEEP = 100
 """libxml2 drops what is nested 256 deep, the page around it included; no real post comes near."""
+_DROPPED_DEEP = 250
+"""Found this deep in what libxml2 has read, more may have been nested deeper still."""
+# libxml2 reads nothing behind these; browsers read on.
+_ENDS = re.compile(r"</(?:body|html)\s*>", re.IGNORECASE)
 _TAG = re.compile(r"<(/?)([a-z0-9]+)")
 _VOID = frozenset({"br", "col", "hr", "img"})
-_EMBED = re.compile(r"<(?:iframe|video|audio|embed)\b", re.IGNORECASE)
 
 
 def sanitise(html: str, base: str) -> str:
@@ -53,9 +58,7 @@ def sanitise(html: str, base: str) -> str:
     Relative links and images become absolute against `base`; `#anchors` and ids stay as they are. Raises
     `InvalidInput` where elements are nested deeper than any mail needs.
     """
-    html = clean_lines(html)
-    if _EMBED.search(html):
-        html = _link_embeds(html)
+    html = _flat(clean_lines(html))
     clean = nh3.clean(
         html,
         tags=set(_TAGS),
@@ -67,8 +70,39 @@ def sanitise(html: str, base: str) -> str:
         link_rel=None,
     )
     if _depth(clean) > MOST_DEEP:
-        raise InvalidInput.of("data.post.html", f"has elements nested over {MOST_DEEP} deep; give it flatter")
+        raise _too_deep()
     return clean
+
+
+def _too_deep() -> InvalidInput:
+    return InvalidInput.of("data.post.html", f"has elements nested over {MOST_DEEP} deep; give it flatter")
+
+
+def _flat(html: str) -> str:
+    """The same as a well-formed tree of bounded depth whose elements carry what may stay, and no more.
+
+    By HTML's rules each tag looks through all open elements, and each `<b>` through the attributes of every open one:
+    a megabyte of tags that nobody closes, or of their attributes, kept nh3 busy for many minutes.
+    """
+    root = lxml.html.fragment_fromstring(_ENDS.sub("", html), create_parent="div", parser=lxml.html.HTMLParser())
+    if _deepest(root) >= _DROPPED_DEEP:
+        raise _too_deep()
+    _link_embeds(root)
+    for element in root.iter(etree.Element):
+        allowed = _ATTRIBUTES["*"] | _ATTRIBUTES.get(str(element.tag), set())
+        # each value that is asked for, and each attribute that is deleted, is looked for from the first
+        kept = {name: element.get(name) or "" for name in element.attrib if name in allowed}
+        element.attrib.clear()
+        element.attrib.update(kept)
+    return write_inside(root)
+
+
+def _deepest(root: lxml.html.HtmlElement) -> int:
+    deepest = depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        depth += 1 if event == "start" else -1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def absolute_to(base: str) -> Callable[[str], str | None]:
@@ -103,9 +137,8 @@ def _narrow(tag: str, attribute: str, value: str) -> str | None:
     return str(min(int(width), CONTENT_WIDTH)) if width.isascii() and width.isdigit() and len(width) < 6 else None
 
 
-def _link_embeds(html: str) -> str:
+def _link_embeds(root: lxml.html.HtmlElement) -> None:
     """A mail plays nothing: a frame, a film or a sound becomes a link to it."""
-    root = lxml.html.fragment_fromstring(html, create_parent="div")
     for element in list(root.iter("iframe", "video", "audio", "embed")):
         source = element.get("src") or next((one.get("src") for one in element.iter("source") if one.get("src")), None)
         link = lxml.html.Element("p")
@@ -117,7 +150,6 @@ def _link_embeds(html: str) -> str:
         parent = element.getparent()
         if parent is not None:
             parent.replace(element, link)
-    return (root.text or "") + "".join(lxml.html.tostring(child, encoding="unicode") for child in root)
 
 
 def _watch(tag: str, source: str) -> str:

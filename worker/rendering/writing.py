@@ -35,6 +35,14 @@ def write_html(tree: etree._ElementTree) -> str:
     return "".join(out)
 
 
+def write_inside(element: etree._Element) -> str:
+    """What an element holds, without the element itself."""
+    out = [escape_text(element.text or "")]
+    for child in element:
+        _write(child, out)
+    return "".join(out)
+
+
 def _write(element: etree._Element, out: list[str]) -> None:
     if isinstance(element, etree._Comment):
         out.append(f"<!--{element.text or ''}-->")

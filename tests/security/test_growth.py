@@ -1,0 +1,113 @@
+"""Work that grows faster than what is sent: a megabyte must not keep a worker busy for an hour."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.rendering.making import PUBLICATION
+from worker.audience.addresses import parse_address
+from worker.audience.csvfile import read_rows
+from worker.delivery.transports.reading import ReplyReader, read_reply
+from worker.domain.errors import InvalidInput
+from worker.domain.replies import Reply, Stage, judge
+from worker.intake.cloudevents import parse_event
+from worker.redaction import redact
+from worker.rendering.cleaning import clean_lines, clean_text, clean_url
+from worker.rendering.context import post_context
+
+# Four times as much in four times the time is 4, in its square 16, in its cube 64. Nobody measures well on a busy
+# machine: what takes so little is not judged, and what is judged may be far from straight.
+_UNJUDGED_SECONDS = 1.0
+_MOST_GROWTH = 24
+_SMALL, _LARGE = 65_536, 262_144
+
+HTML = {
+    "tags that nobody closes": "<div>",
+    "bold that nobody closes": "<b>",
+    "bold with names that differ": "<b id={n}>",
+    "bold with many attributes": "<b id={n} a b c d e f g h i j k l m>",
+    "links across blocks": "<a href=x><div>",
+    "lists": "<ul><li>",
+    "tables": "<table><tr><td>",
+    "forms": "<form><div>",
+    "paragraphs across italics": "<p><i>",
+    "ends without a beginning": "</p></b>",
+    "ends in the wrong order": "<b><i></b>",
+    "boundaries": "<div><object></div></object>",
+    "frames": "<iframe src=https://x.example></iframe>",
+    "films": "<video><source src=x>",
+    "drawings": "<svg><g>",
+    "formulas": "<math><mi>",
+    "choices": "<select><option>",
+    "templates": "<template><p>",
+    "beginnings of comments": "<!--",
+    "beginnings of tags": "<",
+    "ampersands": "&",
+    "entities": "&nbsp;&#0;",
+    "quotes": "<a title='",
+    "attributes": "<p a{n}=1 b{n} ",
+    "text": "<p>word</p>",
+    "ends of documents": "</body </html\n",
+}
+
+
+@pytest.mark.parametrize("piece", HTML.values(), ids=HTML.keys())
+def test_a_post_of_hostile_html_takes_time_by_its_size(piece: str) -> None:
+    def read(text: str) -> None:
+        post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": text})
+
+    _assert_grows_no_faster(read, lambda size: _repeated(piece, size))
+
+
+TEXTS: dict[str, tuple[Callable[[str], object], str]] = {
+    "an address of dots": (parse_address, "a."),
+    "an address of ats": (parse_address, "@"),
+    "a domain of labels": (lambda text: parse_address(f"a@{text}"), "a-."),
+    "a name of spaces": (clean_text, " \t"),
+    "lines": (clean_lines, "\r\x0b"),
+    "a URL": (clean_url, "http://%é"),
+    "a log line of words": (redact, "a."),
+    "a log line of schemes": (redact, "a://b:"),
+    "a log line of secrets": (redact, "bearer whsec_"),
+    "an event": (lambda text: parse_event([("content-type", "application/json")], text.encode()), '{"a":"'),
+    "a media type": (lambda text: parse_event([("content-type", text)], b""), "a/b;"),
+    "a header of an event": (
+        lambda text: parse_event([("content-type", "a/b"), ("ce-id", text), ("ce-specversion", "1.0")], b""), '"\\%C3',
+    ),
+    "a reply": (lambda text: judge(Reply(450, "4.0.0", text), Stage.RCPT), "too rate "),
+    "a reply in lines": (
+        lambda text: [read_reply(one) for one in ReplyReader().feed(text.encode())], "250-5.1.1 \t5.1.1\r\n",
+    ),
+    "a reply without an end": (lambda text: ReplyReader().feed(text.encode()), "250-a"),
+    "a CSV of quotes": (lambda text: list(read_rows(io.BytesIO(b"email,name\n" + text.encode()))), '"",'),
+    "a CSV of labels": (lambda text: list(read_rows(io.BytesIO(b"email,labels\na@b.example," + text.encode()))), ";a"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("read", "piece"), TEXTS.values(), ids=TEXTS.keys())
+def test_a_hostile_text_takes_time_by_its_size(read: Callable[[str], object], piece: str) -> None:
+    _assert_grows_no_faster(read, lambda size: _repeated(piece, size))
+
+
+def _repeated(piece: str, size: int) -> str:
+    if "{n}" in piece:
+        return "".join(piece.replace("{n}", str(number)) for number in range(size // (len(piece) + 2)))
+    return piece * (size // len(piece))
+
+
+def _assert_grows_no_faster(read: Callable[[str], object], make: Callable[[int], str]) -> None:
+    small, large = _cpu_seconds(read, make(_SMALL)), _cpu_seconds(read, make(_LARGE))
+    assert large < _UNJUDGED_SECONDS or large / small < _MOST_GROWTH, f"{small:.3f} s, then {large:.3f} s"
+    assert large < 15
+
+
+def _cpu_seconds(read: Callable[[str], object], text: str) -> float:
+    start = time.process_time()
+    with contextlib.suppress(InvalidInput):
+        read(text)
+    return time.process_time() - start
