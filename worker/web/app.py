@@ -26,6 +26,8 @@ Errors are problem details (RFC 9457): `errors` names each field that is wrong, 
 def create_app(system: System) -> FastAPI:
     """The application of one process. Nothing is opened before the first request."""
     app = FastAPI(title="Pressrun", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
+    # it would answer `/healthz/` with a redirect to whatever host the request names
+    app.router.redirect_slashes = False
     add_handlers(app)
     add_docs(app)
     app.include_router(events_router(system))
