@@ -6,12 +6,12 @@ import csv
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from ipaddress import ip_address
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from worker.audience.addresses import Address, parse_address
 from worker.domain.errors import InvalidInput
+from worker.domain.network import read_ip
 
 # Longer lines are no readers: a file with the line ends of old Macs is one single line.
 _MAX_LINE = 1_048_576
@@ -177,18 +177,18 @@ def _time(value: str) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(value.strip())
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidInput.of("consent_at", "must be a time with its zone, such as 2025-02-09T14:05:00Z")
-    return found
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidInput.of("consent_at", "must be a time with its zone, such as 2025-02-09T14:05:00Z")
 
 
 def _ip(value: str) -> str:
-    try:
-        return str(ip_address(value.strip())) if value.strip() else ""
-    except ValueError:
-        raise InvalidInput.of("consent_ip", "must be an IPv4 or IPv6 address") from None
+    found = read_ip(value.strip())
+    if found is None and value.strip():
+        raise InvalidInput.of("consent_ip", "must be an IPv4 or IPv6 address")
+    return "" if found is None else str(found)
 
 
 def _lines(first: int, last: int) -> str:

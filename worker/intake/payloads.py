@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from worker.domain.errors import FieldProblem, InvalidInput
+from worker.domain.network import read_ip
 
 # A person reads the answer: ten problems say as much as a thousand.
 _MOST_PROBLEMS = 10
@@ -48,10 +48,10 @@ def _web_url(value: str) -> str:
 
 
 def _ip(value: str) -> str:
-    try:
-        return str(ipaddress.ip_address(value)) if value else ""
-    except ValueError:
-        raise ValueError("must be an IPv4 or IPv6 address") from None
+    found = read_ip(value)
+    if value and found is None:
+        raise ValueError("must be an IPv4 or IPv6 address")
+    return "" if found is None else str(found)
 
 
 def _time(value: object) -> object:

@@ -68,6 +68,9 @@ def _from_json(body: bytes) -> Fields:
         raise InvalidInput.of("body", "is not JSON") from None
     if not isinstance(data, dict):
         raise InvalidInput.of("body", "must be a JSON object")
+    for name in data:
+        if not name.isprintable():
+            raise InvalidInput.of("body", "has a member whose name cannot be printed")
     return {name: _texts(name, value) for name, value in data.items()}
 
 
