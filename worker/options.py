@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from worker.domain.warmup import DEFAULT_SCHEDULE, checked_schedule
 
 MIN_SECRET = 32
+MIN_TOKEN = 16
 OutcomePolicy = Literal["retry", "hold"]
 Port = Annotated[int, Field(ge=0, le=65535)]
 # 100 years: more than anybody waits, and less than a date can hold
@@ -70,8 +71,16 @@ class Settings(BaseModel):
     )
     inbox_port: Port = Field(8026, description="Port of the demo's inbox page.")
     inbox_smtp_port: Port = Field(1025, description="Port of the demo's SMTP inbox.")
+    metrics_token: str = Field(
+        "", repr=False,
+        description="Bearer token for `/metrics`, 16 characters or more. Empty: they are shown to this host alone, and "
+        "not through a proxy.",
+    )
     trusted_proxies: tuple[str, ...] = Field((), description="Networks whose `X-Forwarded-For` is believed.")
     max_event_bytes: Annotated[int, Field(ge=65536)] = Field(1_048_576, description="Largest event body, in bytes.")
+    request_timeout_seconds: Seconds = Field(
+        30, description="Time a client has for a whole request; a slower one is hung up on."
+    )
     signature_tolerance_seconds: Seconds = Field(300, description="How old or early a webhook's timestamp may be.")
     log_format: Literal["console", "json"] = Field("console", description="How logs are written.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
@@ -194,6 +203,13 @@ class Settings(BaseModel):
     @classmethod
     def _grows(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         return checked_schedule(value)
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _not_guessed(cls, value: str) -> str:
+        if value and len(value) < MIN_TOKEN:
+            raise ValueError(f"{MIN_TOKEN} characters or more")
+        return value
 
     @field_validator("old_secret_keys", mode="before")
     @classmethod

@@ -31,6 +31,7 @@ def _api(settings: Settings) -> Run:
     from worker.app import BackgroundDoorbell, CeleryDoorbell, app
     from worker.logs import configure_logging
     from worker.web.app import create_app
+    from worker.web.patience import patient_for
 
     web = create_app(migrated_system(BackgroundDoorbell(CeleryDoorbell(app))))
     configure_logging(settings.log_format, settings.log_level)
@@ -38,7 +39,7 @@ def _api(settings: Settings) -> Run:
     # Forwarded addresses are believed by our own rule, `trusted_proxies`, not by uvicorn's.
     return lambda: uvicorn.run(
         web, host=settings.api_host, port=settings.api_port, log_config=None, proxy_headers=False,
-        server_header=False, timeout_graceful_shutdown=5,
+        server_header=False, timeout_graceful_shutdown=5, http=patient_for(settings.request_timeout_seconds), ws="none",
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from worker.web.campaigns import campaigns_router
 from worker.web.deliveries import deliveries_router
 from worker.web.docs import add_docs
 from worker.web.events import events_router
+from worker.web.framing import OneLength
 from worker.web.health import health_router
 from worker.web.pages import pages_router
 from worker.web.problems import add_handlers
@@ -28,6 +29,7 @@ def create_app(system: System) -> FastAPI:
     app = FastAPI(title="Pressrun", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     # it would answer `/healthz/` with a redirect to whatever host the request names
     app.router.redirect_slashes = False
+    app.add_middleware(OneLength)
     add_handlers(app)
     add_docs(app)
     app.include_router(events_router(system))

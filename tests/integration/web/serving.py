@@ -7,15 +7,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
+
+from worker.web.patience import patient_for
 
 
 @contextlib.contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    """The base URL of `app` on a free port of the loopback."""
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, proxy_headers=False, server_header=False))
+def serving(app: Starlette, request_seconds: float = 30) -> Iterator[str]:
+    """The base URL of `app` on a free port of the loopback, served as `pressrun part api` does it."""
+    options: dict[str, Any] = {"http": patient_for(request_seconds), "ws": "none"}
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, proxy_headers=False, server_header=False, **options))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(128)
