@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from worker.domain.publication import Publication
 from worker.intake.signatures import Signed, Unauthorised, check_fresh, matches
 
+_NOT_KNOWN = "the token is not known here; it may be cut short or replaced"
 _SIGNATURE_HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
 
@@ -17,18 +18,29 @@ def bearer_caller(publications: Iterable[Publication], authorization: str) -> Pu
 
     Only hashes are compared, each of them in full, so that neither the answer nor its time tells of a token.
     """
-    scheme, _, token = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthorised("authorization", "must be `Bearer` and a token")
-    digest = hashlib.sha256(token.strip().encode("latin-1", "replace")).hexdigest()
+    digest = bearer_hash(authorization)
     found = None
     for publication in publications:
         for known in publication.token_hashes:
             if hmac.compare_digest(known, digest):
                 found = publication
     if found is None:
-        raise Unauthorised("authorization", "the token is not known here; it may be cut short or replaced")
+        raise Unauthorised("authorization", _NOT_KNOWN)
     return found
+
+
+def check_bearer(token: str, authorization: str) -> None:
+    """Raise `Unauthorised` where an `Authorization` header does not carry this very token."""
+    if not hmac.compare_digest(hashlib.sha256(token.encode()).hexdigest(), bearer_hash(authorization)):
+        raise Unauthorised("authorization", _NOT_KNOWN)
+
+
+def bearer_hash(authorization: str) -> str:
+    """SHA-256 (hex) of the token in an `Authorization` header. Raises `Unauthorised` where there is none."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthorised("authorization", "must be `Bearer` and a token")
+    return hashlib.sha256(token.strip().encode("latin-1", "replace")).hexdigest()
 
 
 def signing_caller(

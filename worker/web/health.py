@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 import structlog
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from starlette.responses import Response
@@ -21,6 +21,7 @@ from worker.domain.errors import ConfigurationError, FieldProblem, TemporaryErro
 from worker.metrics import read_meters
 from worker.storage.glance import through
 from worker.storage.migrate import require_current
+from worker.web.access import require_scraper
 from worker.web.gauges import audited, broker_metrics, reputation
 from worker.web.problems import RETRY_AFTER_SECONDS, documented, problem
 
@@ -48,9 +49,15 @@ def health_router(system: System) -> APIRouter:
             return problem(503, detail, down, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         return {"status": "ok", "database": "ok", "redis": "ok"}
 
-    @router.get("/metrics", summary="Prometheus", response_class=Response)
+    @router.get(
+        "/metrics", summary="Prometheus", response_class=Response, dependencies=[Depends(require_scraper(system))],
+        responses=documented(401),
+    )  # fmt: skip
     def metrics() -> Response:
-        """Counts come from counters; no look at them counts deliveries."""
+        """Counts come from counters; no look at them counts deliveries, and none tells of a reader.
+
+        For this host, or with `PRESSRUN_METRICS_TOKEN` as bearer token.
+        """
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collector(system))
         return Response(generate_latest(registry), headers={"Content-Type": _METRICS_TYPE})
