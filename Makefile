@@ -6,7 +6,7 @@ ARGS ?=
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults lint types docs bench lock clean
+.PHONY: help install demo test faults lint types docs fuzz bench lock clean
 
 help:
 	@echo "make install          .venv with pressrun in it"
@@ -14,6 +14,7 @@ help:
 	@echo "make test             all tests (ARGS=\"-k name\" are passed on to pytest)"
 	@echo "make faults           the long fault suite (ARGS=\"--runs 100 --seed N --scenario kills\"; docs/faults.md)"
 	@echo "make lint types docs  ruff; mypy; the pages and files that are made from the code"
+	@echo "make fuzz             hostile bytes for every parser and for the API (ARGS=\"--help\")"
 	@echo "make bench            measure this machine (ARGS=\"--help\" lists the parts)"
 	@echo "make lock             choose the newest versions again (needs uv)"
 
@@ -36,6 +37,9 @@ types: $(VENV)/installed-dev
 
 docs: $(VENV)/installed
 	$(BIN)/python -m worker.cli.configdoc
+
+fuzz: $(VENV)/installed-dev
+	$(BIN)/python -m tests.security.fuzz $(ARGS)
 
 bench: $(VENV)/installed-dev
 	$(BIN)/python -m benchmarks $(ARGS)

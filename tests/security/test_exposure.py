@@ -1,4 +1,4 @@
-"""What shows itself without a password: metrics, Flower, errors, logs. (Task arguments, logs of a whole run: promise 10.)"""
+"""What shows itself without a password: metrics, Flower, errors, logs. A whole run: `faults/test_promise_10.py`."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ DONE = [
 def test_flower_shows_and_does_nothing_without_its_password(flower: str) -> None:
     with httpx.Client(base_url=flower) as client:
         for auth in (None, ("pressrun", "guessed"), ("", ""), ("admin", "open sesame")):
-            assert {client.get(path, auth=auth).status_code for path in SHOWN} == {401}  # type: ignore[arg-type]
+            assert {client.get(path, auth=auth).status_code for path in SHOWN} == {401}
             assert {client.post(path, auth=auth).status_code for path in DONE} == {401}  # type: ignore[arg-type]
         assert client.get("/workers", auth=("pressrun", "open sesame")).status_code == 200
         for path in ("/metrics", "/healthcheck"):

@@ -84,7 +84,10 @@ def _answer(receipt: Receipt) -> Response:
 
 
 def _add_handshake(router: APIRouter) -> None:
-    @router.options("/v1/events", status_code=200, summary="Handshake of the CloudEvents webhook specification")
+    @router.options(
+        "/v1/events", status_code=200, response_class=Response,
+        summary="Handshake of the CloudEvents webhook specification",
+    )  # fmt: skip
     async def handshake(request: Request) -> Response:
         """Any origin may ask; what lets an event in is its token or signature (`http-webhook.md` §4)."""
         headers = {"Allow": "OPTIONS, POST"}

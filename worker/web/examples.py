@@ -9,6 +9,8 @@ from typing import Any
 from worker.resources import config_dir
 
 _TEXT = {"type": "string"}
+# null means that it is not set (json-format.md §2.2)
+_MAYBE = {"type": ["string", "null"]}
 _ATTRIBUTES: dict[str, Any] = {
     "specversion": {"type": "string", "enum": ["1.0"]},
     "id": _TEXT | {"maxLength": 256, "description": "Yours. The same id again is the same event."},
@@ -20,10 +22,10 @@ _ATTRIBUTES: dict[str, Any] = {
             "subscriber.created", "subscriber.updated", "subscriber.deleted", "post.published", "post.unpublished",
         ],
     },
-    "time": _TEXT | {"format": "date-time"},
-    "subject": _TEXT,
-    "datacontenttype": _TEXT,
-    "data": {"type": "object", "description": "By type: docs/events.md has every field."},
+    "time": _MAYBE | {"format": "date-time"},
+    "subject": _MAYBE,
+    "datacontenttype": _MAYBE,
+    "data": {"type": ["object", "null"], "description": "By type: docs/events.md has every field."},
 }  # fmt: skip
 
 

@@ -28,18 +28,30 @@ _BODY = {
     "required": ["email"],
     "properties": {
         "email": {"type": "string", "examples": ["ana.lopez@example.com"]},
-        "name": {"type": "string"},
-        "lists": {"type": "array", "items": {"type": "string"}, "description": "Needed where there are several."},
-        "form": {"type": "string", "description": "Which form of yours it was; kept as evidence."},
-        "wording": {"type": "string", "description": "What it said; kept as evidence."},
+        "name": {"type": ["string", "null"]},
+        "lists": {
+            "type": ["array", "string", "null"], "items": {"type": "string"},
+            "description": "Needed where there are several.",
+        },
+        "form": {"type": ["string", "null"], "description": "Which form of yours it was; kept as evidence."},
+        "wording": {"type": ["string", "null"], "description": "What it said; kept as evidence."},
     },
-}
+}  # fmt: skip
 _OPENAPI: Mapping[str, Any] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": _BODY}, "application/x-www-form-urlencoded": {"schema": _BODY}},
     }
 }
+
+
+def _documented() -> dict[int | str, dict[str, Any]]:
+    """A fetch with JSON gets JSON, a form its page, whatever the answer is."""
+    page: dict[str, Any] = {"text/html": {"schema": {"type": "string"}}}
+    found = documented(404, 422, 503)
+    for one in found.values():
+        one["content"] |= page
+    return found | {200: {"description": "The same whatever is known of the address.", "content": page}}
 
 
 def add_subscribe(router: APIRouter, site: Site) -> None:
@@ -55,7 +67,7 @@ def add_subscribe(router: APIRouter, site: Site) -> None:
     async def preflight(request: Request, publication: str) -> Response:
         return Response(status_code=204, headers=_cors(site.publication(publication), request))
 
-    @router.post(path, summary="Sign a reader up", openapi_extra=dict(_OPENAPI), responses=documented(404, 422, 503))
+    @router.post(path, summary="Sign a reader up", openapi_extra=dict(_OPENAPI), responses=_documented())
     async def act(request: Request, publication: str) -> Response:
         found = site.publication(publication)
         json = wants_json(request)

@@ -1,0 +1,46 @@
+"""The API's own description turned against it: schemathesis sends what it allows and what it forbids.
+
+`make fuzz` does the same for longer. One of its checks is left out, that whatever the description allows is taken:
+an event's data is described in words (docs/events.md).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.running import TOKEN, running
+
+SECONDS = 20
+
+
+@contextmanager
+def serving_api(folder: Path, **environ: str) -> Iterator[str]:
+    """The URL of an API process; `TOKEN` opens all of it."""
+    with running(folder, {"PRESSRUN_METRICS_TOKEN": TOKEN, **environ}, ["redis", "api"]) as system, system.api():
+        yield system.settings.base_url
+
+
+def attack(url: str, folder: Path, seconds: int) -> subprocess.CompletedProcess[str]:
+    """Everything that schemathesis knows, for so long, against the API at `url`."""
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run", f"{url}/openapi.json",
+        "--header", f"Authorization: Bearer {TOKEN}", "--max-time", str(seconds), "--seed", "1",
+        "--continue-on-failure", "--request-timeout", "30", "--workers", "1", "--suppress-health-check", "all",
+        "--exclude-checks", "positive_data_acceptance", "--warnings", "off",
+    ]  # fmt: skip
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.timeout(300)
+def test_the_description_and_the_api_agree(tmp_path: Path, empty_database_url: str, redis_url: str) -> None:
+    with serving_api(tmp_path, PRESSRUN_DATABASE_URL=empty_database_url, PRESSRUN_REDIS_URL=redis_url) as url:
+        done = attack(url, tmp_path, SECONDS)
+    assert "Traceback" not in (tmp_path / "api.log").read_text("utf-8")
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
+    assert "Tested: 15" in done.stdout
