@@ -64,7 +64,7 @@ def test_a_field_of_a_post_ends_no_header(names: list[str], field: str, end: str
 def test_a_field_of_a_reader_ends_no_header(names: list[str], field: str, end: str) -> None:
     value = INJECTED.replace("{end}", end)
     value = f"a{value}@example.org"[:300] if field == "email" else f"https://x.example/{value}"
-    message = _message(sample_post(), replace(READER, **{field: value}))
+    message = _message(sample_post(), READER._replace(**{field: value}))
     assert set(message.keys()) <= set(names)
     assert "evil@evil.example" not in str(message["Bcc"])
     assert "<script" not in message.get_body(("html",)).get_content()  # type: ignore[union-attr]

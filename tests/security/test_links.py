@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -145,8 +144,8 @@ def test_a_confirmation_of_another_life_confirms_nothing(
 ) -> None:
     subscription = desk.rows(SubscriptionRow)[0]
     good = Claim(Purpose.CONFIRM, subscription.id, subscription.generation, int(clock.now().timestamp()))
-    http.post(f"/unsubscribe/{system.keys.sign(replace(good, purpose=Purpose.UNSUBSCRIBE))}")
-    http.post(f"/confirm/{system.keys.sign(replace(good, generation=generation))}")
+    http.post(f"/unsubscribe/{system.keys.sign(good._replace(purpose=Purpose.UNSUBSCRIBE))}")
+    http.post(f"/confirm/{system.keys.sign(good._replace(generation=generation))}")
     assert desk.status()[0] == "unsubscribed"
 
 
