@@ -187,9 +187,10 @@ class Press:
     def _recorded(self, written: Sequence[Result]) -> None:
         """In the recorder's thread, after the commit."""
         self._pace.done(Counter(one.claimed.destination for one in written if one.exchange is not None))
-        self._breakers.sync()
         self._observe(written)
         _log_outcomes(written)
+        # last: it may wait for Redis
+        self._breakers.sync()
 
 
 def _log_outcomes(written: Sequence[Result]) -> None:
