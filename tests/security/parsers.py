@@ -48,7 +48,11 @@ NOW = 1_739_109_900
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+    """With surrogates where there are any: JSON may bring them."""
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "replace")
 
 
 def json_text(data: bytes) -> None:

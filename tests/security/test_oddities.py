@@ -24,6 +24,7 @@ ZONED = "fe80::1%" + "x" * 2_000
 @pytest.mark.parametrize("path", ["/v1/events/%00", "/v1/events/x?source=%00", "/v1/events/%ed%a0%80"])
 def test_an_event_that_cannot_be_is_not_there(http: httpx.Client, path: str) -> None:
     assert http.get(path).status_code == 404
+    assert http.post(path.partition("?")[0] + "/replay", params=httpx.URL(path).params).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["/p/%00/subscribe", "/confirm/%00", "/unsubscribe/%ff%fe", "/manage/%ed%a0%80"])

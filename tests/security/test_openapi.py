@@ -1,11 +1,13 @@
 """The API's own description turned against it: schemathesis sends what it allows and what it forbids.
 
-`make fuzz` does the same for longer. One of its checks is left out, that whatever the description allows is taken:
-an event's data is described in words (docs/events.md).
+`make fuzz` does the same for longer. Two of its checks are left out: that whatever the description allows is taken,
+since an event's data is described in words (docs/events.md); and that a 405 names the methods of one route, where two
+routes share a path (an event's id may end in `/replay`).
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -32,7 +34,7 @@ def attack(url: str, folder: Path, seconds: int) -> subprocess.CompletedProcess[
         str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run", f"{url}/openapi.json",
         "--header", f"Authorization: Bearer {TOKEN}", "--max-time", str(seconds), "--seed", "1",
         "--continue-on-failure", "--request-timeout", "30", "--workers", "1", "--suppress-health-check", "all",
-        "--exclude-checks", "positive_data_acceptance", "--warnings", "off",
+        "--exclude-checks", "positive_data_acceptance,allow_header_conformance", "--warnings", "off",
     ]  # fmt: skip
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
@@ -43,4 +45,5 @@ def test_the_description_and_the_api_agree(tmp_path: Path, empty_database_url: s
         done = attack(url, tmp_path, SECONDS)
     assert "Traceback" not in (tmp_path / "api.log").read_text("utf-8")
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
-    assert "Tested: 15" in done.stdout
+    selected, tested = re.findall(r"(?:Selected: (\d+)/\d+|Tested: (\d+))", done.stdout)
+    assert selected[0] == tested[1] != "0"

@@ -56,6 +56,9 @@ def find_event(
     connection: Connection, publication: str, event_id: str, source: str | None
 ) -> Row[*tuple[Any, ...]] | None:
     """The newest event with this id; different sources may have used the same one."""
+    if "\0" in event_id + (source or ""):
+        # no event has one, and PostgreSQL cannot even be asked for it
+        return None
     statement = select(*_SHOWN).where(EventRow.publication == publication, EventRow.event_id == event_id)
     if source is not None:
         statement = statement.where(EventRow.source == source)

@@ -90,7 +90,7 @@ def _add_handshake(router: APIRouter) -> None:
     )  # fmt: skip
     async def handshake(request: Request) -> Response:
         """Any origin may ask; what lets an event in is its token or signature (`http-webhook.md` §4)."""
-        headers = {"Allow": "OPTIONS, POST"}
+        headers = {"Allow": "GET, OPTIONS, POST"}
         origin = request.headers.get("webhook-request-origin")
         if origin:
             headers |= {"WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": "*"}
