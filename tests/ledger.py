@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from worker.domain.audience import SubscriptionStatus
 from worker.domain.campaign import CampaignStatus
@@ -51,7 +51,8 @@ def seed_campaign(
             .returning(CampaignRow.id)
         ).scalar_one()  # fmt: skip
         slice_id = connection.execute(
-            insert(SliceRow).values(publication=publication, kind=Kind.NEW_POST, campaign_id=campaign)
+            insert(SliceRow)
+            .values(publication=publication, kind=Kind.NEW_POST, campaign_id=campaign, planned_at=now)
             .returning(SliceRow.id)
         ).scalar_one()  # fmt: skip
         deliveries, subscriptions, subscribers = [], [], []
@@ -80,6 +81,8 @@ def seed_campaign(
             subscribers.append(subscriber)
             subscriptions.append(subscription)
             deliveries.append(delivery)
+        span = {"first_id": min(deliveries, default=None), "last_id": max(deliveries, default=None)}
+        connection.execute(update(SliceRow).where(SliceRow.id == slice_id).values(span))
         add_tallies(connection, Counter({(slice_id, str(DeliveryStatus.QUEUED), ""): readers}))
     return Seeded(campaign, slice_id, tuple(deliveries), tuple(subscriptions), tuple(subscribers))
 

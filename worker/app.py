@@ -32,11 +32,12 @@ PLAN = "pressrun.plan_campaign"
 DELIVER = "pressrun.deliver_transactional"
 CHUNK = "pressrun.send_chunk"
 TIDY = "pressrun.tidy_campaign"
+DROP = "pressrun.drop_deliveries"
 SWEEP = "pressrun.sweep"
 RETENTION = "pressrun.retention"
 
-ROUTES = {PLAN: EVENTS, DELIVER: TRANSACTIONAL, CHUNK: BULK, TIDY: MAINTENANCE, SWEEP: MAINTENANCE,
-          RETENTION: MAINTENANCE}  # fmt: skip
+ROUTES = {PLAN: EVENTS, DELIVER: TRANSACTIONAL, CHUNK: BULK, TIDY: MAINTENANCE, DROP: MAINTENANCE,
+          SWEEP: MAINTENANCE, RETENTION: MAINTENANCE}  # fmt: skip
 
 # The same for every process and Flower: a process with another visibility timeout would restore what
 # another one is still working on.
@@ -145,6 +146,9 @@ class CeleryDoorbell:
     def tidy(self, campaign_id: int) -> None:
         self._ring(TIDY, campaign_id)
 
+    def drop(self, campaign_id: int) -> None:
+        self._ring(DROP, campaign_id)
+
     def _ring(self, name: str, *ids: int) -> None:
         try:
             self._celery.send_task(name, args=ids, queue=ROUTES[name])
@@ -173,6 +177,9 @@ class BackgroundDoorbell:
 
     def tidy(self, campaign_id: int) -> None:
         self._later(self._doorbell.tidy, campaign_id)
+
+    def drop(self, campaign_id: int) -> None:
+        self._later(self._doorbell.drop, campaign_id)
 
     def close(self) -> None:
         """Ring what is waiting, then end."""

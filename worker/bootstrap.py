@@ -16,6 +16,7 @@ from worker.audience.unconfirmed import Unconfirmed
 from worker.audit.audit import Audit, Broker
 from worker.audit.looks import AuditRules
 from worker.campaigns.control import Control
+from worker.campaigns.dropping import Dropper
 from worker.campaigns.opening import CampaignRules
 from worker.campaigns.planning import Planner
 from worker.campaigns.replay import Replay
@@ -260,9 +261,16 @@ class System:
 
     @cached_property
     def due(self) -> Due:
-        settings = self.settings
-        retention, longest_wait = timedelta(days=settings.retention_days), timedelta(seconds=settings.retry_cap_seconds)
-        return Due(self.database, self.clock, retention, longest_wait)
+        longest_wait = timedelta(seconds=self.settings.retry_cap_seconds)
+        return Due(self.database, self.clock, self._retention, longest_wait)
+
+    @cached_property
+    def dropper(self) -> Dropper:
+        return Dropper(self.database, self.clock, self.doorbell, self._retention)
+
+    @property
+    def _retention(self) -> timedelta:
+        return timedelta(days=self.settings.retention_days)
 
     @cached_property
     def unconfirmed(self) -> Unconfirmed:

@@ -111,7 +111,10 @@ class Station:
     def retention(self) -> Sweep:
         """What is kept long enough: looked for every hour."""
         system = self.system
-        looks = {"retention": system.due.retention, "unconfirmed": system.unconfirmed.forget}
+        looks = {
+            "retention": system.due.retention, "old_campaigns": system.dropper.ring,
+            "unconfirmed": system.unconfirmed.forget,
+        }  # fmt: skip
         return Sweep(looks, self._found)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ from celery.signals import (
     worker_process_shutdown,
 )
 
-from worker.app import CHUNK, DELIVER, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
+from worker.app import CHUNK, DELIVER, DROP, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
 from worker.domain.doorbell import TRANSACTIONAL
 from worker.domain.errors import ConfigurationError
 from worker.logs import configure_logging
@@ -126,6 +126,11 @@ def send_chunk(slot: int, number: int, campaign_id: int) -> None:
 @shared_task(name=TIDY)
 def tidy_campaign(campaign_id: int) -> None:
     station().system.control.tidy(campaign_id)
+
+
+@shared_task(name=DROP)
+def drop_deliveries(campaign_id: int) -> None:
+    station().system.dropper.run(campaign_id)
 
 
 @shared_task(name=SWEEP)

@@ -38,7 +38,7 @@ _WIRING = {"publications", "logs", "embedded", "metrics"}
 _SQL = ("sqlalchemy", "sqlite3", "psycopg")
 _MOST_LINES = 250
 # One table after the other, one question after the other: they are looked things up in, not read through.
-_LONGER = {"worker/storage/models.py": 400, "worker/bootstrap.py": 330, "worker/options.py": 280}
+_LONGER = {"worker/storage/models.py": 420, "worker/bootstrap.py": 330, "worker/options.py": 280}
 _MOST_LINES_OF_A_FUNCTION = 40
 
 

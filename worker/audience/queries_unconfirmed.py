@@ -14,6 +14,9 @@ from worker.storage.models import ConsentRow, DeliveryRow, EventRow, LabelRow, S
 
 _C, _D, _S = ConsentRow, DeliveryRow, SubscriptionRow
 
+# Who never confirmed has got no campaign's mail; and it is transactional mail that has an index by subscriber.
+_TRANSACTIONAL = _D.campaign_id.is_(None)
+
 
 def _never_confirmed(before: datetime) -> ColumnElement[bool]:
     # a later generation has been on the list once, or has left it: what testifies to that must stay
@@ -42,7 +45,7 @@ def over(
     """
     asked_again = exists().where(_C.subscription_id == _S.id, _C.at >= before)
     mailed = exists().where(
-        _D.subscriber_id == _S.subscriber_id, _D.kind == Kind.CONFIRMATION,
+        _D.subscriber_id == _S.subscriber_id, _TRANSACTIONAL, _D.kind == Kind.CONFIRMATION,
         or_(_D.created_at >= before, _D.status.in_(OPEN)),
     )  # fmt: skip
     newest = exists().where(_C.subscription_id == _S.id, _C.id == select(func.max(_C.id)).scalar_subquery())
@@ -57,7 +60,9 @@ def delete_subscriptions(connection: Connection, ids: Sequence[int], subscriber_
     """With their consents. Mails that were sent for them stay in the counts."""
     connection.execute(
         # by the subscriber: deliveries have an index for that
-        update(_D).where(_D.subscriber_id.in_(subscriber_ids), _D.subscription_id.in_(ids)).values(subscription_id=None)
+        update(_D)
+        .where(_D.subscriber_id.in_(subscriber_ids), _TRANSACTIONAL, _D.subscription_id.in_(ids))
+        .values(subscription_id=None)
     )
     connection.execute(delete(_C).where(_C.subscription_id.in_(ids)))
     connection.execute(delete(_S).where(_S.id.in_(ids)))
@@ -72,12 +77,12 @@ def on_no_list(connection: Connection, subscriber_ids: Sequence[int]) -> list[in
 
 
 def deliveries_of(connection: Connection, subscriber_ids: Sequence[int]) -> list[int]:
-    return list(connection.execute(select(_D.id).where(_D.subscriber_id.in_(subscriber_ids))).scalars())
+    return list(connection.execute(select(_D.id).where(_D.subscriber_id.in_(subscriber_ids), _TRANSACTIONAL)).scalars())
 
 
 def delete_subscribers(connection: Connection, ids: Sequence[int]) -> None:
     """With their labels. Their events stay: the same one told again is still a duplicate, and starts nothing."""
-    connection.execute(update(_D).where(_D.subscriber_id.in_(ids)).values(subscriber_id=None))
+    connection.execute(update(_D).where(_D.subscriber_id.in_(ids), _TRANSACTIONAL).values(subscriber_id=None))
     connection.execute(update(EventRow).where(EventRow.subscriber_id.in_(ids)).values(subscriber_id=None))
     connection.execute(delete(LabelRow).where(LabelRow.subscriber_id.in_(ids)))
     connection.execute(delete(SubscriberRow).where(SubscriberRow.id.in_(ids)))

@@ -161,6 +161,8 @@ class Control:
     def _reopen_for(self, connection: Connection, campaign_id: int, chosen: Sequence[DeliveryStatus]) -> None:
         campaign = _found(connection, campaign_id)
         status = _S(campaign.status)
+        if campaign.reason == CampaignReason.DROPPED:
+            raise Conflict(f"the deliveries of campaign {campaign_id} were dropped: there is nothing to retry")
         if status is _S.CANCELLED:
             if DeliveryStatus.CANCELLED not in chosen:
                 raise _conflict(campaign, "retried for these")

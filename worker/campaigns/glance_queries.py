@@ -25,12 +25,16 @@ _QUEUED = (
     "SELECT coalesce(sum(t.n), 0) FROM slices s JOIN tallies t ON t.slice_id = s.id "
     "WHERE t.status = 'queued' AND s.campaign_id {}"
 )
-_OLDEST = "SELECT d.created_at FROM deliveries d WHERE d.status = 'queued' AND d.campaign_id {} ORDER BY d.id LIMIT 1"
+_OLDEST_TRANSACTIONAL = (
+    "SELECT d.created_at FROM deliveries d WHERE d.status = 'queued' AND d.campaign_id IS NULL ORDER BY d.id LIMIT 1"
+)
 # what may be sent now: campaigns that are going, and do not wait for the next day of a warm-up
 _SENDING = f"{_GOING} AND (rests_until IS NULL OR rests_until <= ?)"
 _OF_SENDING = f"IN (SELECT id FROM campaigns WHERE {_SENDING})"  # noqa: S608 - our own words
-# one probe of an index for each of them
-_OLDEST_OF_SENDING = f"SELECT min(({_OLDEST.format('= c.id')})) FROM campaigns c WHERE {_SENDING}"  # noqa: S608
+_OLDEST_OF_SENDING = (
+    "SELECT min(s.planned_at) FROM slices s JOIN tallies t ON t.slice_id = s.id "  # noqa: S608
+    f"WHERE t.status = 'queued' AND t.n > 0 AND s.campaign_id {_OF_SENDING}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ def status(ask: Ask, now: datetime, *, campaign_id: int | None = None, limit: in
     return {
         "campaigns": [campaign_object(one, counts[one.id], now, retrying.get(one.id, ())) for one in heads],
         "queues": {
-            "transactional": _lane(ask, now, "IS NULL", _OLDEST.format("IS NULL"), ()),
+            "transactional": _lane(ask, now, "IS NULL", _OLDEST_TRANSACTIONAL, ()),
             "bulk": _lane(ask, now, _OF_SENDING, _OLDEST_OF_SENDING, (resting_beyond(now),)),
         },
         **({} if held_back is None else {"held": held_back}),

@@ -105,6 +105,9 @@ def _again(
     """The post was published before."""
     campaign = queries.lock_by_post(connection, publication, post_id)
     assert campaign is not None, "campaigns are never deleted"
+    if campaign.reason == CampaignReason.DROPPED:
+        # Who got it is not on record any more, so nobody may get it now.
+        return Opened(campaign.id, False, f"this post had campaign {campaign.id}, whose deliveries were dropped")
     if campaign.status == CampaignStatus.CANCELLED and campaign.reason == CampaignReason.UNPUBLISHED:
         if hold and campaign.released_at >= NEVER:
             # Held when it was unpublished: publishing it again must not be the way around that.

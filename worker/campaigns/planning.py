@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -34,6 +35,10 @@ CompileCheck = Callable[[Publication, Mapping[str, object], str], None]
 """(publication, post, list) → nothing, or a `PermanentError` that names what is wrong with template or post."""
 
 
+class _Overtaken(Exception):
+    """The campaign is not being planned any more, or by another planner: nothing is kept of the slice."""
+
+
 class Planner:
     """`groups`: the destinations of `shaping.toml` with their domains; the first that lists a domain has it."""
 
@@ -56,21 +61,32 @@ class Planner:
         if audience is None:
             return
         pace = Pace(self._database, self._clock, self._sleep)
-        left: int | None = None
-        while True:
-            with pace.slice() as connection:
-                campaign = _planning(connection, campaign_id)
-                # Somebody else moved the cursor: one planner is enough. Who moved it last finds it where it
-                # was left, so one of two always stays.
-                if campaign is None or left not in (None, campaign.plan_cursor):
+        cursor: int | None = None
+        with suppress(_Overtaken):
+            while cursor is None or cursor < audience.until:
+                first = cursor is None
+                with pace.slice() as connection:
+                    cursor = self._slice(connection, campaign_id, audience, pace.size, cursor)
+                # The first rows are there to be sent; who finds nothing queued meanwhile is woken at the end.
+                if first or pace.over or cursor >= audience.until:
+                    self._slots.wake()
+                if pace.over and cursor < audience.until:
+                    self._doorbell.plan(campaign_id)
                     return
-                left = plan_slice(connection, campaign, audience, pace.size, self._clock.now())
-            self._slots.wake()
-            if left >= campaign.plan_until:
-                return
-            if pace.over:
-                self._doorbell.plan(campaign_id)
-                return
+
+    def _slice(
+        self, connection: Connection, campaign_id: int, audience: Audience, size: int, left: int | None
+    ) -> int:
+        """The new cursor. Raises `_Overtaken`."""
+        queries.serialise(connection, f"plan:{campaign_id}")
+        campaign = queries.head(connection, campaign_id)
+        if campaign is None or campaign.status != CampaignStatus.PLANNING:
+            raise _Overtaken
+        # Somebody else moved the cursor: one planner is enough. Who moved it last finds it where it was left, so one
+        # of two always stays.
+        if left not in (None, campaign.plan_cursor):
+            raise _Overtaken
+        return plan_slice(connection, campaign, audience, size, self._clock.now())
 
     def _audience(self, campaign_id: int) -> Audience | None:
         """Before the first slice: a mail that cannot be made fails the campaign before the first mail."""
@@ -104,18 +120,21 @@ class Planner:
 
 
 def plan_slice(connection: Connection, campaign: AnyRow, audience: Audience, size: int, now: datetime) -> int:
-    """Up to `size` readers after the cursor, with their tally; the new cursor. The last slice ends the planning."""
+    """Up to `size` readers after the cursor, with their tally; the new cursor. The last slice ends the planning.
+
+    The campaign's row comes last: who takes a turn for it or pauses it waits for a moment, not for the slice.
+    """
     until = audience.end(connection, campaign.plan_cursor, size)
-    slice_id = plan_queries.add_slice(connection, campaign)
-    n = audience.add_deliveries(connection, slice_id, campaign.plan_cursor, until, now)
-    if n:
-        add_tallies(connection, Counter({(slice_id, DeliveryStatus.QUEUED, Reason.NONE): n}))
+    slice_id = plan_queries.add_slice(connection, campaign, now)
+    added = audience.add_deliveries(connection, slice_id, campaign.plan_cursor, until, now)
+    if added.n:
+        plan_queries.close_slice(connection, slice_id, added)
+        add_tallies(connection, Counter({(slice_id, DeliveryStatus.QUEUED, Reason.NONE): added.n}))
     else:
         plan_queries.drop_slice(connection, slice_id)
-    values: dict[str, object] = {"plan_cursor": until}
-    if until >= campaign.plan_until:
-        values |= _planned(connection, campaign, now)
-    queries.change(connection, campaign.id, values)
+    end = _planned(connection, campaign, now) if until >= audience.until else {}
+    if not queries.advance(connection, campaign.id, until, end):
+        raise _Overtaken
     return until
 
 
@@ -125,7 +144,7 @@ def _planned(connection: Connection, campaign: AnyRow, now: datetime) -> dict[st
     status = CampaignStatus.SENDING if anybody else CampaignStatus.FINISHED
     check_campaign_move(CampaignStatus(campaign.status), status)
     # a reopened campaign's `finished_at` stays until its rows are put back
-    return {"status": status, "planned_at": now, "finished_at": campaign.finished_at if anybody else now}
+    return {"status": status, "planned_at": now} | ({} if anybody else {"finished_at": now})
 
 
 def _planning(connection: Connection, campaign_id: int) -> AnyRow | None:

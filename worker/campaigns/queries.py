@@ -6,13 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Update, bindparam, func, or_, select, text, update
+from sqlalchemy import Connection, Row, Update, bindparam, func, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.domain.campaign import CampaignStatus
 from worker.domain.delivery import DeliveryStatus, Reason
-from worker.storage.models import UNTIDY, CampaignRow, DeliveryRow, RetryRow
+from worker.storage import spans
+from worker.storage.models import UNTIDY, CampaignRow, DeliveryRow, RetryRow, SliceRow, TallyRow
 
-_C, _D = CampaignRow, DeliveryRow
+_C, _D, _T = CampaignRow, DeliveryRow, TallyRow
 
 AnyRow = Row[*tuple[Any, ...]]
 Rows = Sequence[AnyRow]
@@ -65,6 +67,19 @@ def change(connection: Connection, campaign_id: int, values: Mapping[str, object
     connection.execute(update(_C).where(_C.id == campaign_id).values(dict(values)))
 
 
+def advance(connection: Connection, campaign_id: int, until: int, values: Mapping[str, object]) -> bool:
+    """Move the planner's cursor, with other values at its end; False where the campaign is not being planned."""
+    at = {"campaign": campaign_id, "until": until}
+    return connection.execute(_ADVANCE.values(dict(values)) if values else _ADVANCE, at).rowcount == 1
+
+
+_ADVANCE = (
+    update(_C)
+    .where(_C.id == bindparam("campaign"), _C.status == CampaignStatus.PLANNING)
+    .values(plan_cursor=bindparam("until"))
+)
+
+
 def released_since(connection: Connection, publication: str, since: datetime, before: datetime) -> int:
     """How many of its campaigns were released later than `since` and earlier than `before`."""
     statement = select(func.count()).where(
@@ -98,14 +113,14 @@ def untidy_ids(connection: Connection) -> list[int]:
 def take_rows(
     connection: Connection, campaign_id: int, status: DeliveryStatus, reason: Reason | None, after: int, limit: int
 ) -> Rows:
-    """(id, slice_id, reason) of the next rows by id. What a worker is just moving is skipped, not waited for."""
-    statement = select(_D.id, _D.slice_id, _D.reason).where(
-        _D.campaign_id == campaign_id, _D.status == status, _D.id > after
-    )
+    """(id, slice_id, reason) of the next rows by id, `limit` at most; none where there are no more.
+
+    What a worker is just moving is skipped, not waited for.
+    """
+    statement = select(_D.id, _D.slice_id, _D.reason).with_for_update(skip_locked=True)
     if reason is not None:
         statement = statement.where(_D.reason == reason)
-    statement = statement.order_by(_D.id).limit(limit).with_for_update(skip_locked=True)
-    return connection.execute(statement).all()
+    return next((lot for lot in spans.walk(connection, statement, campaign_id, status, after, limit) if lot), ())
 
 
 def cancel_rows(connection: Connection, ids: Sequence[int]) -> None:
@@ -137,12 +152,14 @@ def _rows(ids: Sequence[int]) -> Update:
 
 
 def has_rows(connection: Connection, campaign_id: int, statuses: Collection[DeliveryStatus]) -> bool:
-    """Whether any of its deliveries has one of these: one probe of an index for each, counting nothing.
+    """Whether any of its deliveries has one of these, by the tallies.
 
     One statement, so one moment: a row on its way between two of the statuses is not missed.
     """
-    probes = [
-        select(_D.id).where(_D.campaign_id == campaign_id, _D.status == status).order_by(_D.id).limit(1)
-        for status in statuses
-    ]
-    return bool(connection.execute(select(or_(*(one.scalar_subquery().is_not(None) for one in probes)))).scalar_one())
+    some = (
+        select(_T.n)
+        .join(SliceRow, SliceRow.id == _T.slice_id)
+        .where(SliceRow.campaign_id == campaign_id, _T.status.in_(list(statuses)), _T.n > 0)
+        .limit(1)
+    )
+    return connection.execute(some).first() is not None

@@ -15,6 +15,7 @@ NEVER = datetime(9000, 1, 1, tzinfo=UTC)
 
 OPEN_CAMPAIGN = frozenset({CampaignStatus.PLANNING, CampaignStatus.SENDING, CampaignStatus.PAUSED})
 CANCELLABLE = OPEN_CAMPAIGN | {CampaignStatus.FAILED}
+AT_REST = frozenset({CampaignStatus.FINISHED, CampaignStatus.CANCELLED})
 
 
 def open_status(campaign: AnyRow) -> CampaignStatus:
@@ -25,6 +26,11 @@ def open_status(campaign: AnyRow) -> CampaignStatus:
 def begun(campaign: AnyRow) -> bool:
     """Whether it may have deliveries."""
     return bool(campaign.plan_cursor) or campaign.planned_at is not None
+
+
+def is_at_rest(campaign: AnyRow) -> bool:
+    """Over, with all its rows where they stay: a cancelled one has no time of its end before."""
+    return campaign.status in AT_REST and campaign.finished_at is not None
 
 
 def released(campaign: AnyRow, now: datetime) -> dict[str, object]:

@@ -14,8 +14,6 @@ from worker.storage.models import GOING, CampaignRow, DeliveryRow, RetryRow, Sli
 
 _C, _D = CampaignRow, DeliveryRow
 
-
-
 def heads(connection: Connection, limit: int, *, going_only: bool) -> Rows:
     statement = select(*HEAD).order_by(_C.id.desc()).limit(limit)
     return connection.execute(statement.where(text(GOING)) if going_only else statement).all()
@@ -43,14 +41,15 @@ def queued_transactional(connection: Connection) -> int:
     return _queued(connection, SliceRow.campaign_id.is_(None))
 
 
-def _sending(beyond: datetime) -> ColumnElement[bool]:
-    """Going, and not resting beyond that moment."""
-    return and_(text(GOING), or_(_C.rests_until.is_(None), _C.rests_until <= beyond))
+def _of_sending(beyond: datetime) -> ColumnElement[bool]:
+    """Slices of campaigns that are going, and not resting beyond that moment."""
+    sending = and_(text(GOING), or_(_C.rests_until.is_(None), _C.rests_until <= beyond))
+    return SliceRow.campaign_id.in_(select(_C.id).where(sending))
 
 
 def queued_bulk(connection: Connection, beyond: datetime) -> int:
     """Deliveries in the queue of going campaigns that do not rest beyond that moment, by the tallies."""
-    return _queued(connection, SliceRow.campaign_id.in_(select(_C.id).where(_sending(beyond))))
+    return _queued(connection, _of_sending(beyond))
 
 
 def _queued(connection: Connection, chosen: ColumnElement[bool]) -> int:
@@ -70,16 +69,12 @@ def oldest_transactional(connection: Connection) -> datetime | None:
 
 
 def oldest_bulk(connection: Connection, beyond: datetime) -> datetime | None:
-    """The same over those campaigns: one probe for each."""
-    first = (
-        select(_D.created_at)
-        .where(_D.campaign_id == _C.id, _D.status == DeliveryStatus.QUEUED)
-        .order_by(_D.id)
-        .limit(1)
-        .correlate(_C)
-        .scalar_subquery()
+    """The same over those campaigns, by their slices that have any: rows are made with their slice."""
+    statement = (
+        select(func.min(SliceRow.planned_at))
+        .join(TallyRow, TallyRow.slice_id == SliceRow.id)
+        .where(_of_sending(beyond), TallyRow.status == DeliveryStatus.QUEUED, TallyRow.n > 0)
     )
-    statement = select(func.min(first)).select_from(_C).where(_sending(beyond))
     found: datetime | None = connection.execute(statement).scalar_one()
     return found
 
@@ -93,15 +88,27 @@ def being_planned(connection: Connection, before: datetime) -> list[int]:
 def at_rest(connection: Connection) -> list[int]:
     """Campaigns that are planned, without a row that is queued, sending or deferred, or still to be put back.
 
-    One statement, so one moment; three probes of an index for each campaign that is going.
+    One statement, so one moment: for each campaign that is going one probe of the queued index, and where that finds
+    nothing, its tallies. Subqueries, so that they cannot become a join of all there are.
     """
-    open_rows = (
-        select(_D.id).where(_D.campaign_id == _C.id, _D.status == status).order_by(_D.id).limit(1).scalar_subquery()
-        for status in sorted(OPEN)
+    queued = (
+        select(_D.id)
+        .where(_D.campaign_id == _C.id, _D.status == DeliveryStatus.QUEUED)
+        .order_by(_D.destination, _D.id)
+        .limit(1)
+        .scalar_subquery()
+    )
+    is_open = (
+        select(TallyRow.n)
+        .join(SliceRow, SliceRow.id == TallyRow.slice_id)
+        .where(SliceRow.campaign_id == _C.id, TallyRow.status.in_(sorted(OPEN)), TallyRow.n > 0)
+        .limit(1)
+        .correlate(_C)
+        .scalar_subquery()
     )
     planned = select(_C.id).where(text(GOING), _C.status == CampaignStatus.SENDING, _C.finished_at.is_(None))
     retried = exists().where(RetryRow.campaign_id == _C.id)
-    statement = planned.where(~retried, *(one.is_(None) for one in open_rows)).order_by(_C.id)
+    statement = planned.where(~retried, queued.is_(None), is_open.is_(None)).order_by(_C.id)
     return list(connection.execute(statement).scalars())
 
 

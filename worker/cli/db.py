@@ -1,4 +1,4 @@
-"""`pressrun db`: migrations, and what follows from a restore."""
+"""`pressrun db`: migrations, what follows from a restore, and room for what is to come."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from contextlib import contextmanager
 
 import click
 
-from worker.cli.context import settings
+from worker.cli.context import migrated_system, settings
 from worker.cli.holding import held_lines
+from worker.cli.numbers import ID
 from worker.cli.output import say
 from worker.storage.database import Database
 
 
-@click.group("db", short_help="Migrate the database; say that it was restored.")
+@click.group("db", short_help="Migrate the database; make room in it; say that it was restored.")
 def db() -> None:
-    """Migrate the database; say that it was restored from a copy, and let sending go on."""
+    """Migrate the database, make room in it, say that it was restored from a copy and let sending go on."""
 
 
 @db.command("upgrade")
@@ -97,6 +98,29 @@ def release(*, yes: bool) -> int:
     system.slots.wake()
     say("released: sending goes on")
     return 0
+
+
+@db.command("drop-deliveries")
+@click.argument("campaign", type=ID)
+@click.option("--yes", is_flag=True, help="Do it without asking.")
+def drop_deliveries(campaign: int, *, yes: bool) -> None:
+    """Drop the deliveries and attempts of CAMPAIGN, which must be over; its counts stay.
+
+    It takes its time, so that sending goes on beside it. Cut short, it can be run again.
+    """
+    dropper = migrated_system().dropper
+    found = dropper.outlook(campaign)
+    if not found.deliveries:
+        say(f"campaign {campaign} has no deliveries")
+        return
+    say(
+        f"campaign {campaign} of {found.publication} (post {found.post_id}), {found.status} on "
+        f"{found.finished_at:%Y-%m-%d}: {found.deliveries:,} deliveries go, with their attempts. Its counts stay. It "
+        "can be neither retried nor published again then, and a bounce that is still to come finds no delivery."
+    )
+    if not yes:
+        click.confirm("Drop them?", abort=True)
+    say(f"campaign {campaign}: {dropper.drop(campaign):,} deliveries dropped")
 
 
 @contextmanager

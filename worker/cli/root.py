@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "erase": ("subscribers", "Erase all personal data of an address (GDPR, article 17)."),
     "check": ("check", "Check configuration, database, Redis, relay and DNS."),
     "audit": ("audit", "Compare ledger, queues and leases; say what is wrong, and what mends it."),
-    "db": ("db", "Migrate the database; say that it was restored."),
+    "db": ("db", "Migrate the database; make room in it; say that it was restored."),
     "bench": ("bench", "Measure how fast this machine sends."),
     "preview": ("preview", "Render a mail with sample data."),
     "part": ("parts", "Run one part of the system in this process."),

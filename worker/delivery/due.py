@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from worker.delivery import due_queries, queries, warmup_queries
 from worker.delivery.queries import AnyRow
 from worker.domain.clock import Clock
-from worker.domain.delivery import OPEN, DeliveryStatus, Reason
+from worker.domain.delivery import DeliveryStatus, Reason
 from worker.domain.warmup import day_of
 from worker.storage.database import Database
 from worker.storage.moves import Move, record_moves
@@ -43,8 +43,11 @@ class Due:
         return self._in_sets(_expire_set)
 
     def retention(self) -> int:
-        """Events and finished deliveries older than the retention go; the counts stay."""
-        return self._in_sets(self._old_events) + self._old_deliveries() + self._old_warmup_days()
+        """Events and finished transactional mail older than the retention go; the counts stay.
+
+        A campaign's deliveries go all together (`campaigns.dropping`).
+        """
+        return self._in_sets(self._old_events) + self._in_sets(self._old_deliveries) + self._old_warmup_days()
 
     def _retry_set(self, connection: Connection, now: datetime) -> int:
         rows = due_queries.due_retries(connection, now, self._longest_wait, _SET_SIZE)
@@ -53,21 +56,8 @@ class Due:
     def _old_events(self, connection: Connection, now: datetime) -> int:
         return due_queries.delete_events(connection, now - self._retention, _SET_SIZE)
 
-    def _old_deliveries(self) -> int:
-        until, before = self._clock.ticks() + _BUDGET_SECONDS, self._clock.now() - self._retention
-        cursor = total = 0
-        while self._clock.ticks() < until:
-            with self._database.read() as connection:
-                rows = due_queries.oldest_deliveries(connection, cursor, _SET_SIZE)
-            old = [row.id for row in rows if row.created_at < before and DeliveryStatus(row.status) not in OPEN]
-            if old:
-                with self._database.write() as connection:
-                    due_queries.delete_deliveries(connection, old)
-            total += len(old)
-            if len(rows) < _SET_SIZE or rows[-1].created_at >= before:
-                break
-            cursor = rows[-1].id
-        return total
+    def _old_deliveries(self, connection: Connection, now: datetime) -> int:
+        return due_queries.delete_transactional(connection, now - self._retention, _SET_SIZE)
 
     def _old_warmup_days(self) -> int:
         """A few rows a day and domain."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, delete, or_, select
 
 from worker.delivery.queries import AnyRow
-from worker.domain.delivery import DeliveryStatus
+from worker.domain.delivery import OPEN, DeliveryStatus
 from worker.storage.models import AttemptRow, DeliveryRow, EventRow
 
 _D = DeliveryRow
@@ -41,16 +41,16 @@ def expired_in_queue(connection: Connection, now: datetime, limit: int) -> Seque
     return _locked(statement.limit(limit), connection)
 
 
-def oldest_deliveries(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
-    """(id, status, created_at) by id: ids are given in order of time, so the walk can stop at the first young one."""
-    return connection.execute(
-        select(_D.id, _D.status, _D.created_at).where(_D.id > after).order_by(_D.id).limit(limit)
-    ).all()
-
-
-def delete_deliveries(connection: Connection, ids: Sequence[int]) -> None:
-    connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(ids)))
-    connection.execute(delete(_D).where(_D.id.in_(ids)))
+def delete_transactional(connection: Connection, before: datetime, limit: int) -> int:
+    """The oldest finished deliveries of no campaign that were made before, with their attempts; how many."""
+    old = select(_D.id).where(
+        _D.campaign_id.is_(None), _D.created_at < before, _D.status.not_in(sorted(OPEN))
+    )
+    ids = [row.id for row in _locked(old.order_by(_D.created_at).limit(limit), connection)]
+    if ids:
+        connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(ids)))
+        connection.execute(delete(_D).where(_D.id.in_(ids)))
+    return len(ids)
 
 
 def delete_events(connection: Connection, before: datetime, limit: int) -> int:

@@ -26,6 +26,7 @@ class CampaignReason(StrEnum):
     HELD_AGE = "held: the post is older than the publication's age limit"
     UNPUBLISHED = "unpublished"
     TEMPLATE = "template"
+    DROPPED = "over: its deliveries were dropped"
 
 
 GOING = frozenset({CampaignStatus.PLANNING, CampaignStatus.SENDING})

@@ -25,6 +25,9 @@ class Doorbell(Protocol):
     def tidy(self, campaign_id: int) -> None:
         """A cancelled or reopened campaign has rows to be moved, in slices."""
 
+    def drop(self, campaign_id: int) -> None:
+        """A campaign has been over for long enough: its deliveries go, in slices."""
+
 
 @dataclass
 class RecordingDoorbell:
@@ -43,3 +46,6 @@ class RecordingDoorbell:
 
     def tidy(self, campaign_id: int) -> None:
         self.rings.append(("tidy", campaign_id))
+
+    def drop(self, campaign_id: int) -> None:
+        self.rings.append(("drop", campaign_id))

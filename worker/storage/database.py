@@ -6,11 +6,9 @@ kernel wakes them in turn, where SQLite's own busy handler sleeps and is overtak
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from worker.domain.errors import ConfigurationError, TemporaryError
+from worker.storage.filelock import FileLock
 
 # The lock makes waits short; this only covers a foreign tool (a backup, say) that holds the file.
 _SQLITE_BUSY_SECONDS = 10
@@ -41,7 +40,7 @@ class Database:
         self.url = make_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(url, self.is_sqlite, pool_size)
-        self._lock_path = Path(f"{self.url.database}.lock") if self.is_sqlite else None
+        self._lock = FileLock(Path(f"{self.url.database}.lock")) if self.is_sqlite else None
         if self.is_sqlite:
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_deferred)
@@ -69,26 +68,24 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def has_waiters(self) -> bool:
+        """Whether another writer waits for its turn: on SQLite, who writes a lot lets them pass."""
+        return self._lock is not None and self._lock.has_waiters()
+
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        if self._lock_path is None:
+        with ExitStack() as stack:
+            if self._lock is not None:
+                try:
+                    stack.enter_context(self._lock.held())
+                except OSError as error:
+                    # no right to write, a read-only disk, a folder that is gone
+                    where = f"database {self.url.database}"
+                    raise DatabaseUnavailable(f"{where}: {error.strerror}: {error.filename}") from error
             yield
-            return
-        # A file opened for each turn: flock belongs to the open file, so threads queue like processes do,
-        # and a killed holder gives it back.
-        try:
-            fd = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            # no right to write, a read-only disk, a folder that is gone
-            raise DatabaseUnavailable(f"database {self.url.database}: {error.strerror}: {error.filename}") from error
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(fd)
 
 
 def _engine(url: str, is_sqlite: bool, pool_size: int) -> Engine:

@@ -42,6 +42,9 @@ UNTIDY = (
     "(status = 'cancelled' AND finished_at IS NULL)"
     " OR (status IN ('planning', 'sending', 'paused') AND finished_at IS NOT NULL)"
 )
+# Where a delivery is unless something came in its way. Whoever asks for the others has an index for them; these are
+# found by the spans of their slices, so that a mail that goes its way is written into no index for being listed.
+ASIDE = "status NOT IN ('queued', 'sending', 'sent', 'delivered')"
 # After a database went back in time nothing goes out; but a confirmation asked for since then is no double.
 HELD = "EXISTS (SELECT 1 FROM ledger WHERE held_at IS NOT NULL)"
 HELD_TRANSACTIONAL = "EXISTS (SELECT 1 FROM ledger WHERE held_at >= deliveries.created_at)"
@@ -212,7 +215,8 @@ class SliceRow(Base):
 
     __tablename__ = "slices"
     __table_args__ = (
-        Index(None, "campaign_id"),
+        # a campaign's deliveries, from any id on
+        Index(None, "campaign_id", "last_id"),
         UniqueConstraint("publication", "kind", "shard", name="uq_slices_shard"),
     )
 
@@ -222,6 +226,12 @@ class SliceRow(Base):
     campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"))
     shard: Mapped[int | None]
     """Transactional kinds are spread over shards, so that no counter is hot; NULL for a planned slice."""
+    first_id: Mapped[int | None] = mapped_column(BigInteger)
+    last_id: Mapped[int | None] = mapped_column(BigInteger)
+    """Between which ids its deliveries are, others' perhaps among them: where to look for a campaign's rows, in order.
+    NULL for a shard, and where the deliveries were dropped: then the counts are all that is left."""
+    planned_at: Mapped[datetime | None]
+    """The `created_at` of its deliveries; NULL for a shard."""
 
 
 class TallyRow(Base):
@@ -251,11 +261,19 @@ class LeaseRow(Base):
 
 
 class DeliveryRow(Base):
-    """One message for one recipient: the unit of state and of uniqueness."""
+    """One message for one recipient: the unit of state and of uniqueness.
+
+    Without foreign keys: on PostgreSQL each would be looked up and locked for each planned row, two thirds of what
+    planning took, and a reader's row with it for as long as the slice lasts. Rows are made from the rows they name;
+    campaigns and slices are never deleted, and a subscriber or subscription that is not there (any more) ends a mail
+    at its claim.
+    """
 
     __tablename__ = "deliveries"
     __table_args__ = (
         CheckConstraint("(status = 'sending') = (lease_id IS NOT NULL)", name="lease_while_sending"),
+        # Two index entries for each planned row, by `id` and by `dedupe_key`, and one for as long as it is queued: on
+        # PostgreSQL every further one would be written three times a mail.
         # the claim: the oldest queued row of a campaign for one destination
         _where("ix_deliveries_queued", "campaign_id", "destination", "id", where="status = 'queued'"),
         # the transactional claim
@@ -266,28 +284,30 @@ class DeliveryRow(Base):
         _where("ix_deliveries_due", "next_attempt_at", where="status = 'deferred'"),
         # expiry of transactional mail that never got its turn
         _where("ix_deliveries_expiring", "expires_at", where="expires_at IS NOT NULL AND status = 'queued'"),
-        # `deliveries --campaign --status`, control in slices, keyset by id
-        Index("ix_deliveries_campaign", "campaign_id", "status", "id"),
+        # what did not simply go its way: `deliveries --campaign --status`, control in slices, keyset by id
+        _where("ix_deliveries_aside", "campaign_id", "status", "id", where=ASIDE),
         # list-bombing limits; only transactional rows, so a million-row campaign adds nothing
         _where("ix_deliveries_address", "address", "created_at", where="campaign_id IS NULL"),
-        # erasure, and what became of one reader's mail
-        Index("ix_deliveries_subscriber", "subscriber_id"),
+        # erasure, for transactional mail alone: a campaign's mail to a reader is found by its dedupe key
+        _where("ix_deliveries_subscriber", "subscriber_id", where="campaign_id IS NULL"),
+        # retention of transactional mail; a campaign's goes slice by slice
+        _where("ix_deliveries_kept", "created_at", where="campaign_id IS NULL"),
         _NEVER_TWICE,
     )
 
     id: Mapped[int] = mapped_column(BigKey, primary_key=True)
     publication: Mapped[str] = mapped_column(String(64))
     kind: Mapped[str] = mapped_column(String(32))
-    campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"))
-    slice_id: Mapped[int] = mapped_column(ForeignKey("slices.id"))
-    subscriber_id: Mapped[int | None] = mapped_column(ForeignKey("subscribers.id"))
-    subscription_id: Mapped[int | None] = mapped_column(ForeignKey("subscriptions.id"))
+    campaign_id: Mapped[int | None] = mapped_column(BigKey)
+    slice_id: Mapped[int] = mapped_column(BigKey)
+    subscriber_id: Mapped[int | None] = mapped_column(BigKey)
+    subscription_id: Mapped[int | None] = mapped_column(BigKey)
     address: Mapped[str] = mapped_column(String(320))
     """What is written to. Kept here, since a reader may change the address and this mail still went there."""
     destination: Mapped[str] = mapped_column(String(64), default="")
     """The group of `shaping.toml` that the address' domain belongs to; empty: no limit of its own."""
     dedupe_key: Mapped[str] = mapped_column(String(200), unique=True)
-    shows_campaign_id: Mapped[int | None] = mapped_column(ForeignKey("campaigns.id"))
+    shows_campaign_id: Mapped[int | None] = mapped_column(BigKey)
     """A test mail's: whose post it shows. It goes the transactional way and is not counted for the campaign."""
     status: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str] = mapped_column(String(32), default="")

@@ -27,7 +27,8 @@ def _campaign(database: Database, clock: FakeClock, post: str, status: str, coun
             ).returning(CampaignRow.id)
         ).scalar_one()  # fmt: skip
         place = {"publication": "daily", "kind": Kind.NEW_POST, "campaign_id": campaign}
-        slice_id: int = connection.execute(insert(SliceRow).values(place).returning(SliceRow.id)).scalar_one()
+        made = insert(SliceRow).values(**place, planned_at=now).returning(SliceRow.id)
+        slice_id: int = connection.execute(made).scalar_one()
         for word, n in counts.items():
             connection.execute(insert(TallyRow).values(slice_id=slice_id, status=word, reason="", n=n))
             connection.execute(

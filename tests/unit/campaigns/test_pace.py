@@ -28,12 +28,12 @@ def sizes(pace: Pace, clock: FakeClock, held: list[float]) -> list[int]:
 @pytest.mark.parametrize(
     ("held", "expected"),
     [
-        ([0.008], [200]),
-        ([0.004, 0.016], [400, 200]),
-        ([0.004, 0.004], [400, 800]),
-        ([0.0001], [400]),
-        ([0.0] * 6, [400, 800, 1600, 3200, 5000, 5000]),
-        ([1.0], [200]),
+        ([0.004, 0.004, 0.008], [500, 1000, 1000]),
+        ([0.004, 0.004, 0.016], [500, 1000, 500]),
+        ([0.004, 0.004], [500, 1000]),
+        ([0.0001, 0.0001], [500, 1000]),
+        ([0.0] * 6, [500, 1000, 2000, 4000, 5000, 5000]),
+        ([1.0], [500]),
     ],
     ids=["fits", "too long", "short", "twice at most", "the most", "the least"],
 )
@@ -43,9 +43,25 @@ def test_the_next_slice_is_as_large_as_fits(
     assert sizes(Pace(database, clock, lambda _: None), clock, held) == expected
 
 
-def test_after_a_slice_comes_a_rest_as_long(database: Database, clock: FakeClock) -> None:
+def test_nobody_waits_so_there_is_no_rest(database: Database, clock: FakeClock) -> None:
     rests: list[float] = []
     sizes(Pace(database, clock, rests.append), clock, [0.5, 0.25])
+    assert rests == []
+
+
+def test_while_somebody_waits_a_rest_follows_as_long_as_the_slice(
+    database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is what lets the other in: who lets go and asks again at once would be there before it."""
+    rests: list[float] = []
+    monkeypatch.setattr(database, "has_waiters", iter([True, False]).__next__)
+    sizes(Pace(database, clock, rests.append), clock, [0.5, 0.25])
+    assert rests == pytest.approx([0.5])
+
+
+def test_a_gentle_run_rests_whoever_works(database: Database, clock: FakeClock) -> None:
+    rests: list[float] = []
+    sizes(Pace(database, clock, rests.append, gentle=True), clock, [0.5, 0.25])
     assert rests == pytest.approx([0.5, 0.25])
 
 

@@ -1,0 +1,106 @@
+"""The writers' lock: one at a time, threads and processes alike, and it knows who waits."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.running import wait_until
+from worker.storage.database import Database, DatabaseUnavailable
+from worker.storage.filelock import FileLock
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from worker.storage.filelock import FileLock
+with FileLock(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "db.lock"
+
+
+def waiting(lock: FileLock, done: list[int], number: int) -> threading.Thread:
+    def turn() -> None:
+        with lock.held():
+            done.append(number)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    return thread
+
+
+def test_nobody_waits_for_a_lock_that_is_free_or_held_alone(path: Path) -> None:
+    lock = FileLock(path)
+    assert not lock.has_waiters()
+    with lock.held():
+        assert not lock.has_waiters()
+    assert not lock.has_waiters()
+
+
+def test_it_is_known_for_as_long_as_somebody_waits(path: Path) -> None:
+    lock, done = FileLock(path), list[int]()
+    with lock.held():
+        threads = [waiting(lock, done, number) for number in range(3)]
+        wait_until(lock.has_waiters, 10)
+        assert done == []
+    for thread in threads:
+        thread.join(10)
+    assert sorted(done) == [0, 1, 2]
+    assert not lock.has_waiters()
+
+
+def test_a_killed_holder_and_a_killed_waiter_give_it_back(path: Path) -> None:
+    lock = FileLock(path)
+    with _process(path) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with _process(path) as waiter:
+            wait_until(lock.has_waiters, 10)
+            waiter.kill()
+        assert not lock.has_waiters()
+        holder.kill()
+    with lock.held():
+        pass
+
+
+def _process(path: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_database_says_whether_a_writer_waits(database: Database) -> None:
+    done = threading.Event()
+
+    def write() -> None:
+        with database.write():
+            done.set()
+
+    other = threading.Thread(target=write)
+    with database.write():
+        assert not database.has_waiters()
+        other.start()
+        wait_until(database.has_waiters, 10)
+    assert done.wait(10)
+    other.join(10)
+    assert not database.has_waiters()
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_on_postgresql_writers_do_not_queue(database: Database) -> None:
+    with database.write(), database.write():
+        assert not database.has_waiters()
+
+
+def test_a_folder_that_is_gone_is_an_unavailable_database(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'gone' / 'pressrun.db'}")
+    with pytest.raises(DatabaseUnavailable, match="No such file or directory"), database.write():
+        pass
