@@ -27,13 +27,15 @@ def test_each_ring_lands_in_its_queue_as_json_with_ids_only(settings: Settings, 
     bell.plan(2)
     bell.bulk(0, 3, 4)
     bell.tidy(5)
+    bell.drop(6)
     found = {}
     for queue in (EVENTS, TRANSACTIONAL, BULK, MAINTENANCE):
-        (raw,) = redis_client.lrange(f"pressrun:{queue}", 0, -1)
-        task = json.loads(raw)
-        assert task["content-type"] == "application/json"
-        found[queue] = task["headers"]["argsrepr"]
-    assert found == {EVENTS: "(2,)", TRANSACTIONAL: "(1,)", BULK: "(0, 3, 4)", MAINTENANCE: "(5,)"}
+        tasks = [json.loads(raw) for raw in reversed(redis_client.lrange(f"pressrun:{queue}", 0, -1))]
+        assert {task["content-type"] for task in tasks} == {"application/json"}
+        found[queue] = [task["headers"]["argsrepr"] for task in tasks]
+    assert found == {
+        EVENTS: ["(2,)"], TRANSACTIONAL: ["(1,)"], BULK: ["(0, 3, 4)"], MAINTENANCE: ["(5,)", "(6,)"]
+    }  # fmt: skip
 
 
 def test_a_broker_that_is_away_does_not_raise(make_settings: Callable[..., Settings]) -> None:
@@ -100,8 +102,9 @@ def test_the_background_bell_rings_in_order() -> None:
     bell.transactional(2)
     bell.bulk(0, 1, 3)
     bell.tidy(4)
+    bell.drop(5)
     bell.close()
-    assert heard.rings == [("plan", 1), ("transactional", 2), ("bulk", 0, 1, 3), ("tidy", 4)]
+    assert heard.rings == [("plan", 1), ("transactional", 2), ("bulk", 0, 1, 3), ("tidy", 4), ("drop", 5)]
 
 
 def test_a_child_has_time_to_compile_before_it_says_that_it_is_up(settings: Settings) -> None:

@@ -75,7 +75,8 @@ _PROBE = (
 _LEASE = insert(LeaseRow).returning(LeaseRow.id)
 _HELD = (
     select(_D.id, _D.lease_id)
-    .where(_D.id.in_(bindparam("ids", expanding=True)), _D.lease_id.is_not(None))
+    # not the bare column, or PostgreSQL looks through the index of all that is being sent
+    .where(_D.id.in_(bindparam("ids", expanding=True)), (_D.lease_id + 0).is_not(None))
     .order_by(_D.id)
     .with_for_update(of=_D)
 )

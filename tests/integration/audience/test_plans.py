@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
 from tests.integration.audience.conftest import Desk
+from tests.plans import plans
 from worker.audience import queries, queries_erasing, queries_unconfirmed
 from worker.storage.database import Database
 
 Ask = Callable[[Connection, Desk], object]
-
-
-def plans(database: Database, desk: Desk, ask: Ask) -> list[str]:
-    """How SQLite goes about the statements of a question."""
-    asked: list[tuple[str, Any]] = []
-
-    def remember(_c: object, _k: object, statement: str, values: Any, _x: object, _m: object) -> None:
-        asked.append((statement, values))
-
-    with database.read() as connection:
-        event.listen(connection, "before_cursor_execute", remember)
-        ask(connection, desk)
-        event.remove(connection, "before_cursor_execute", remember)
-        return [
-            str(step[3])
-            for statement, values in asked
-            for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-        ]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -49,7 +31,7 @@ def plans(database: Database, desk: Desk, ask: Ask) -> list[str]:
     ],
 )
 def test_each_question_has_its_index(database: Database, desk: Desk, ask: Ask, index: str) -> None:
-    found = plans(database, desk, ask)
+    found = plans(database, lambda connection: ask(connection, desk))
     assert any(index in step for step in found), found
     # a scan of what the statement itself has just gathered is none of a table
     assert not any(step.startswith("SCAN") and "anon" not in step for step in found), found

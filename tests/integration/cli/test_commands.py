@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 import structlog
 from redis import Redis
+from sqlalchemy import update
 
 from tests.integration.cli.command import environment, run
+from tests.ledger import seed_campaign, statuses, tallies
 from tests.nameserver import NameServer
 from tests.running import post_event, signup_event
 from tests.servers import free_port
@@ -24,6 +26,9 @@ from worker.cli import root
 from worker.cli.check import findings
 from worker.delivery.gates import RedisBreakers
 from worker.domain.breaker import Pauses
+from worker.domain.clock import SystemClock
+from worker.storage.database import Database
+from worker.storage.models import CampaignRow
 
 _IMPORT = ("import", "-", "--publication", "daily", "--list", "posts")
 
@@ -175,6 +180,30 @@ def test_going_back_asks_for_a_yes(environ: dict[str, str]) -> None:
     assert "--yes" in refused.stderr
     assert run(environ, "db", "state").returncode == 0
     assert "base" in run(environ, "db", "downgrade", "base", "--yes").stdout
+
+
+def test_deliveries_of_a_campaign_are_dropped_when_it_is_over_and_one_says_yes(environ: dict[str, str]) -> None:
+    database = Database(f"sqlite:///{Path(environ['PRESSRUN_VAR_DIR']) / 'pressrun.db'}")
+    campaign_id = seed_campaign(database, SystemClock().now(), 3).campaign_id
+    command = ("db", "drop-deliveries", str(campaign_id))
+    refused = run(environ, *command, "--yes")
+    assert refused.returncode == 1
+    assert f"campaign {campaign_id} is sending and may still need its deliveries" in refused.stderr
+    with database.write() as connection:
+        over = {"status": "finished", "finished_at": SystemClock().now()}
+        connection.execute(update(CampaignRow).values(over))
+    asked = run(environ, *command, text="n\n")
+    assert asked.returncode == 130
+    assert f"campaign {campaign_id} of daily (post post-1), finished on" in asked.stdout
+    assert "3 deliveries go, with their attempts. Its counts stay" in asked.stdout
+    assert sum(statuses(database).values()) == 3
+    # nobody there to answer is no yes
+    assert run(environ, *command).returncode == 130
+    assert "3 deliveries dropped" in run(environ, *command, text="y\n").stdout
+    assert (statuses(database), tallies(database)) == ({}, {"queued": 3})
+    assert f"campaign {campaign_id} has no deliveries" in run(environ, *command).stdout
+    assert "there is no campaign 4711" in run(environ, "db", "drop-deliveries", "4711").stderr
+    database.close()
 
 
 @pytest.mark.parametrize(
