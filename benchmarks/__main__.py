@@ -16,8 +16,10 @@ from collections.abc import Sequence
 from benchmarks import machine, report
 
 # In this order. A million takes longer than all the others together, so it runs only when it is named.
-USUAL = ("reference", "pipeline", "latency", "limit", "distance", "throttled", "processes", "ledger", "profile")
-NAMED = ("million",)
+USUAL = (
+    "reference", "pipeline", "latency", "limit", "distance", "throttled", "processes", "planning", "ledger", "profile",
+)  # fmt: skip
+NAMED = ("million", "partitions")
 
 
 def run(part: str, options: report.Options, command: str) -> bool:
