@@ -105,7 +105,7 @@ def _campaigns(connection: Connection, rules: AuditRules, now: datetime) -> Iter
         words = f"campaign {due} has mail that is due, and no bulk chain has been heard of for a minute"
         yield Finding.of(Kind.CHAINS_SILENT, 1, words)
     for one in queries.planning_campaigns(connection, now - SILENT):
-        newest = queries.newest_delivery(connection, one)
+        newest = queries.newest_slice(connection, one)
         if newest is None or now - newest > SILENT:
             yield Finding.of(Kind.CAMPAIGN_UNPLANNED, 1, f"campaign {one} is to be planned, and nobody is at it")
     for one in queries.unserved(connection, view_queries.at_rest(connection), now - SILENT):

@@ -79,18 +79,12 @@ def planning_campaigns(connection: Connection, before: datetime) -> Sequence[int
     return connection.execute(statement.order_by(_C.id)).scalars().all()
 
 
-def newest_delivery(connection: Connection, campaign_id: int) -> datetime | None:
-    """When the last of its rows was planned: a new one is queued, or already further."""
-    newest = [
-        select(_D.created_at)
-        .where(_D.campaign_id == campaign_id, _D.status == status)
-        .order_by(_D.id.desc())
-        .limit(1)
-        .scalar_subquery()
-        for status in (DeliveryStatus.QUEUED, DeliveryStatus.SENDING, DeliveryStatus.SENT)
-    ]
-    found = [one for one in connection.execute(select(*newest)).one() if one is not None]
-    return max(found, default=None)
+def newest_slice(connection: Connection, campaign_id: int) -> datetime | None:
+    """When the last of its deliveries were planned."""
+    found: datetime | None = connection.execute(
+        select(func.max(SliceRow.planned_at)).where(SliceRow.campaign_id == campaign_id)
+    ).scalar_one()
+    return found
 
 
 def unserved(connection: Connection, ids: Sequence[int], since: datetime) -> list[int]:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from worker.audit import tally_queries
 from worker.audit.findings import Finding, Kind
+from worker.domain.campaign import CampaignReason
 from worker.domain.delivery import OPEN, DeliveryStatus
 from worker.storage.database import Database
 from worker.storage.moves import add_tallies
@@ -41,7 +42,7 @@ class WrongSlice:
 
 
 def wrong_slices(database: Database, cutoff: datetime) -> Iterator[WrongSlice]:
-    """`cutoff`: deliveries made before it may have gone, and their counts have stayed."""
+    """`cutoff`: deliveries made before it may have gone, as those of a campaign that says so; their counts stay."""
     counted, spans = _walk(database)
     after = 0
     while True:
@@ -53,7 +54,7 @@ def wrong_slices(database: Database, cutoff: datetime) -> Iterator[WrongSlice]:
         for row in page:
             # campaigns are looked up by id ranges; a shard is found by its having none
             span = None if row.campaign_id is None else spans.get(row.id, (0, 0))
-            old = tally_queries.made_before(row.made, cutoff)
+            old = tally_queries.made_before(row.made, cutoff) or row.reason == CampaignReason.DROPPED
             if off(counted[row.id], kept[row.id], old=old):
                 with database.read() as connection:
                     found = _exact(connection, row.id, span, old=old)

@@ -32,9 +32,9 @@ def count_page(connection: Connection, after: int, until: int) -> Sequence[AnyRo
 
 
 def slices(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
-    """(id, campaign_id, made: when its campaign was) by id."""
+    """(id, campaign_id, made: when its campaign was, reason: its campaign's) by id."""
     statement = (
-        select(_S.id, _S.campaign_id, CampaignRow.created_at.label("made"))
+        select(_S.id, _S.campaign_id, CampaignRow.created_at.label("made"), CampaignRow.reason)
         .outerjoin(CampaignRow, CampaignRow.id == _S.campaign_id)
         .where(_S.id > after)
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, exists, func, or_, select, update
 
 from worker.campaigns.queries import AnyRow
 from worker.campaigns.state import AT_REST
 from worker.domain.campaign import CampaignReason
-from worker.storage.models import AttemptRow, CampaignRow, DeliveryRow, SliceRow, TallyRow
+from worker.storage.models import AttemptRow, CampaignRow, DeliveryRow, RetryRow, SliceRow, TallyRow
 
 _C, _D, _S = CampaignRow, DeliveryRow, SliceRow
 
@@ -18,7 +18,8 @@ def oldest(connection: Connection, before: datetime) -> int | None:
     """The campaign that has been at rest for longest, since before that moment, or whose dropping was cut short."""
     some = select(_S.id).where(_S.campaign_id == _C.id, _S.last_id.is_not(None)).limit(1).scalar_subquery()
     over = or_(_C.finished_at < before, (_C.reason == CampaignReason.DROPPED) & _C.finished_at.is_not(None))
-    statement = select(_C.id).where(_C.status.in_(sorted(AT_REST)), over, some.is_not(None))
+    retried = exists().where(RetryRow.campaign_id == _C.id)
+    statement = select(_C.id).where(_C.status.in_(sorted(AT_REST)), over, ~retried, some.is_not(None))
     found: int | None = connection.execute(statement.order_by(_C.finished_at, _C.id).limit(1)).scalar_one_or_none()
     return found
 

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 import structlog
 from sqlalchemy import Connection
 
-from worker.campaigns import drop_queries, queries
+from worker.campaigns import drop_queries, queries, retrying
 from worker.campaigns.pace import TASK_SECONDS, Pace, Sleep
 from worker.campaigns.queries import AnyRow
 from worker.campaigns.state import is_at_rest
@@ -59,7 +59,7 @@ class Dropper:
     def outlook(self, campaign_id: int) -> Outlook:
         """Raises `NotFound`, or `Conflict` for a campaign that is not over."""
         with self._database.read() as connection:
-            campaign = _over(queries.head(connection, campaign_id), campaign_id)
+            campaign = _over(connection, queries.head(connection, campaign_id), campaign_id)
             n = drop_queries.left(connection, campaign_id)
         return Outlook(
             campaign.id, campaign.publication, campaign.post_id, campaign.status, campaign.finished_at, n
@@ -92,11 +92,12 @@ class Dropper:
 
     def _drop(self, pace: Pace, campaign_id: int, told: Told) -> int:
         with self._database.write() as connection:
-            _close(connection, _over(queries.lock(connection, campaign_id), campaign_id), self._clock.now())
+            campaign = _over(connection, queries.lock(connection, campaign_id), campaign_id)
+            _close(connection, campaign, self._clock.now())
         total = 0
         while not pace.over:
             with pace.slice() as connection:
-                _over(queries.lock(connection, campaign_id), campaign_id)
+                _over(connection, queries.lock(connection, campaign_id), campaign_id)
                 span = drop_queries.next_span(connection, campaign_id)
                 if span is None:
                     break
@@ -112,9 +113,11 @@ def _close(connection: Connection, campaign: AnyRow, now: datetime) -> None:
     queries.change(connection, campaign.id, values)
 
 
-def _over(campaign: AnyRow | None, campaign_id: int) -> AnyRow:
+def _over(connection: Connection, campaign: AnyRow | None, campaign_id: int) -> AnyRow:
     if campaign is None:
         raise NotFound(f"there is no campaign {campaign_id}")
+    if retrying.outstanding(connection, campaign_id):
+        raise Conflict(f"campaign {campaign_id} is being retried; its deliveries can be dropped when that is done")
     if not is_at_rest(campaign):
         raise Conflict(
             f"campaign {campaign_id} is {campaign.status} and may still need its deliveries; they can be dropped when "

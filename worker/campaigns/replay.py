@@ -19,7 +19,7 @@ from worker.campaigns.pace import TASK_SECONDS, Pace, Sleep
 from worker.campaigns.queries import AnyRow
 from worker.campaigns.retrying import RETRYABLE, reopen_finished, retryable
 from worker.campaigns.turns import Slots
-from worker.domain.campaign import CampaignStatus
+from worker.domain.campaign import CampaignReason, CampaignStatus
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus
 from worker.domain.doorbell import Doorbell
@@ -137,6 +137,8 @@ def _locked(connection: Connection, delivery_id: int) -> tuple[AnyRow | None, An
 
 
 def _require_open(campaign: AnyRow) -> None:
+    if campaign.reason == CampaignReason.DROPPED:
+        raise Conflict(f"campaign {campaign.id} is over, and its deliveries are being dropped")
     why = _NOT_NOW.get(CampaignStatus(campaign.status))
     if why is not None:
         raise Conflict(f"campaign {campaign.id} {why.format(campaign.id)}")

@@ -42,15 +42,21 @@ def expired_in_queue(connection: Connection, now: datetime, limit: int) -> Seque
 
 
 def delete_transactional(connection: Connection, before: datetime, limit: int) -> int:
-    """The oldest finished deliveries of no campaign that were made before, with their attempts; how many."""
-    old = select(_D.id).where(
-        _D.campaign_id.is_(None), _D.created_at < before, _D.status.not_in(sorted(OPEN))
-    )
-    ids = [row.id for row in _locked(old.order_by(_D.created_at).limit(limit), connection)]
-    if ids:
-        connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(ids)))
-        connection.execute(delete(_D).where(_D.id.in_(ids)))
-    return len(ids)
+    """The first finished deliveries of no campaign that were made before, with their attempts; how many.
+
+    By id, and so by time: of each status, those that its index has first.
+    """
+    ids: list[int] = []
+    for status in sorted(set(DeliveryStatus) - OPEN):
+        first = select(_D.id, _D.created_at).where(_D.campaign_id.is_(None), _D.status == status)
+        rows = connection.execute(first.order_by(_D.id).limit(limit - len(ids)))
+        ids += [row.id for row in rows if row.created_at < before]
+    ended = select(_D.id).where(_D.id.in_(ids), _D.status.not_in(sorted(OPEN)))
+    gone = [row.id for row in _locked(ended, connection)] if ids else []
+    if gone:
+        connection.execute(delete(AttemptRow).where(AttemptRow.delivery_id.in_(gone)))
+        connection.execute(delete(_D).where(_D.id.in_(gone)))
+    return len(gone)
 
 
 def delete_events(connection: Connection, before: datetime, limit: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, func, select
 
+from worker.domain.delivery import DeliveryStatus
 from worker.storage import spans
 from worker.storage.models import AttemptRow, DeliveryRow, SliceRow, TallyRow
 
@@ -40,21 +41,27 @@ def with_status(
     The tallies tell which campaigns have any, so that looking for the few that failed reads none of the millions
     that did not.
     """
-    owners: list[int | None] = [None]
-    if not transactional_only:
-        owners += _campaigns_with(connection, status, publication)
-    ids: list[int] = []
-    for owner in owners:
-        statement = select(_D.id).where(_D.campaign_id == owner, _D.id > after)
-        if status is not None:
-            statement = statement.where(_D.status == status)
-        if publication is not None:
-            statement = statement.where(_D.publication == publication)
-        ids += connection.execute(statement.order_by(_D.id).limit(limit)).scalars()
+    ids = _transactional(connection, status, publication, after, limit)
+    for campaign_id in () if transactional_only else _campaigns_with(connection, status, publication):
+        lots = spans.walk(connection, select(_D.id), campaign_id, status, after, limit)
+        ids += [row.id for lot in lots for row in lot]
     return connection.execute(_shown().where(_D.id.in_(sorted(ids)[:limit])).order_by(_D.id)).all()
 
 
-def _campaigns_with(connection: Connection, status: str | None, publication: str | None) -> Sequence[int | None]:
+def _transactional(
+    connection: Connection, status: str | None, publication: str | None, after: int, limit: int
+) -> list[int]:
+    """The first of each status, which is how their index has them."""
+    ids: list[int] = []
+    for one in DeliveryStatus if status is None else (status,):
+        statement = select(_D.id).where(_D.campaign_id.is_(None), _D.status == one, _D.id > after)
+        if publication is not None:
+            statement = statement.where(_D.publication == publication)
+        ids += connection.execute(statement.order_by(_D.id).limit(limit)).scalars()
+    return ids
+
+
+def _campaigns_with(connection: Connection, status: str | None, publication: str | None) -> Sequence[int]:
     statement = (
         select(SliceRow.campaign_id)
         .join(TallyRow, TallyRow.slice_id == SliceRow.id)
@@ -62,7 +69,7 @@ def _campaigns_with(connection: Connection, status: str | None, publication: str
     )
     if publication is not None:
         statement = statement.where(SliceRow.publication == publication)
-    return connection.execute(statement.distinct()).scalars().all()
+    return [row.campaign_id for row in connection.execute(statement.distinct())]
 
 
 def attempts_of(connection: Connection, delivery_ids: Sequence[int]) -> Sequence[AnyRow]:

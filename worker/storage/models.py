@@ -276,8 +276,8 @@ class DeliveryRow(Base):
         # PostgreSQL every further one would be written three times a mail.
         # the claim: the oldest queued row of a campaign for one destination
         _where("ix_deliveries_queued", "campaign_id", "destination", "id", where="status = 'queued'"),
-        # the transactional claim
-        _where("ix_deliveries_transactional", "id", where="status = 'queued' AND campaign_id IS NULL"),
+        # transactional mail: its claim, its lists, and what of it is old
+        _where("ix_deliveries_transactional", "status", "id", where="campaign_id IS NULL"),
         # recovery: what a lease still holds
         _where("ix_deliveries_lease", "lease_id", where="lease_id IS NOT NULL"),
         # the sweep: what is due
@@ -290,8 +290,6 @@ class DeliveryRow(Base):
         _where("ix_deliveries_address", "address", "created_at", where="campaign_id IS NULL"),
         # erasure, for transactional mail alone: a campaign's mail to a reader is found by its dedupe key
         _where("ix_deliveries_subscriber", "subscriber_id", where="campaign_id IS NULL"),
-        # retention of transactional mail; a campaign's goes slice by slice
-        _where("ix_deliveries_kept", "created_at", where="campaign_id IS NULL"),
         _NEVER_TWICE,
     )
 

@@ -18,6 +18,10 @@ from worker.storage.outbox import Outgoing, put
 KEPT = timedelta(days=400)
 
 
+def due(database: Database, clock: FakeClock) -> Due:
+    return Due(database, clock, KEPT, timedelta(hours=4))
+
+
 def put_mails(database: Database, clock: FakeClock, n: int, first: int = 0) -> list[int]:
     with database.write() as connection:
         ids = [
@@ -45,7 +49,7 @@ def test_old_mail_goes_in_sets_and_young_mail_stays(database: Database, clock: F
     with database.write() as connection:
         connection.execute(update(DeliveryRow).where(DeliveryRow.id == young[0]).values(status="sent"))
     before = tallies(database)
-    assert Due(database, clock, KEPT).retention() == len(old)
+    assert due(database, clock).retention() == len(old)
     assert ids(database) == young
     with database.read() as connection:
         assert list(connection.execute(select(AttemptRow.delivery_id)).scalars()) == young
@@ -58,7 +62,7 @@ def test_what_has_not_come_to_its_end_stays(database: Database, clock: FakeClock
         for one, status in ((deferred, "deferred"), (failed, "failed")):
             connection.execute(update(DeliveryRow).where(DeliveryRow.id == one).values(status=status))
     clock.advance(days=401)
-    assert Due(database, clock, KEPT).retention() == 1
+    assert due(database, clock).retention() == 1
     assert ids(database) == [queued, deferred]
 
 
@@ -67,7 +71,7 @@ def test_a_campaigns_mail_is_not_its_business(database: Database, clock: FakeClo
     with database.write() as connection:
         connection.execute(update(DeliveryRow).values(status="sent"))
     clock.advance(days=401)
-    assert Due(database, clock, KEPT).retention() == 0
+    assert due(database, clock).retention() == 0
     assert ids(database) == list(seeded.deliveries)
 
 
@@ -82,6 +86,6 @@ def test_old_events_go(database: Database, clock: FakeClock) -> None:
     receive("old")
     clock.advance(days=401)
     receive("young")
-    assert Due(database, clock, KEPT).retention() == 1
+    assert due(database, clock).retention() == 1
     with database.read() as connection:
         assert list(connection.execute(select(EventRow.event_id)).scalars()) == ["young"]

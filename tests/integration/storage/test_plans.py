@@ -8,7 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 from tests.plans import plans
 from tests.servers import PostgresServer
 from worker.audience import queries_erasing
-from worker.campaigns import drop_queries, glance_queries, queries, turn_queries, view_queries
+from worker.campaigns import drop_queries, glance_queries, queries, retry_queries, turn_queries, view_queries
 from worker.delivery import due_queries, set_queries
 from worker.delivery import queries as delivery
 from worker.delivery import view_queries as lists
@@ -132,6 +132,8 @@ class Question:
 _PK = ("pk_deliveries", "INTEGER PRIMARY KEY")
 # what is queued of no campaign; to sort it, since it is little, is as good as to find it in order
 _FIRST = ("ix_deliveries_transactional", "ix_deliveries_queued")
+# the same for what did not simply go its way
+_OF_NOBODY = ("ix_deliveries_transactional", "ix_deliveries_aside")
 _OUTCOMES = [
     OutcomeRow(_ROWS * (_C - 1) + 1000 + n, 5, "sent", "", 1, NOW, NOW, None, 250, "2.0.0", "ok") for n in range(10)
 ]
@@ -165,23 +167,32 @@ QUESTIONS = [
     Question("transactional", lambda c: delivery.queued_transactional(c, [40_001, 40_995]), (*_PK, *_FIRST)),
     # each sweep
     Question("taking over", lambda c: delivery.under_lease(c, 5, 250), ("ix_deliveries_lease",)),
-    Question("due", lambda c: due_queries.due_retries(c, NOW, 250), ("ix_deliveries_due",)),
+    Question("due", lambda c: due_queries.due_retries(c, NOW, timedelta(hours=4), 250), ("ix_deliveries_due",)),
     Question("expired", lambda c: due_queries.expired_in_queue(c, NOW, 250), ("ix_deliveries_expiring",)),
     Question("finished", view_queries.at_rest, ("ix_deliveries_queued",)),
     # each look
     Question("status", _glance, _FIRST),
-    Question("oldest", lambda c: (view_queries.oldest_bulk(c), view_queries.oldest_transactional(c)), _FIRST),
+    Question("oldest", lambda c: (view_queries.oldest_bulk(c, NOW), view_queries.oldest_transactional(c)), _FIRST),
     Question("list", lambda c: lists.of_campaign(c, 7, None, 0, 100), _PK),
     Question("list of the sent", lambda c: lists.of_campaign(c, 7, SENT, 12_500, 100), _PK),
     Question("list of the queued", lambda c: lists.of_campaign(c, _C, QUEUED, 0, 1000), _PK),
+    Question("list of all bounced", lambda c: lists.with_status(c, BOUNCED, "daily", 0, 100, transactional_only=False),
+             (*_OF_NOBODY, *_PK)),
+    Question("list of all queued", lambda c: lists.with_status(c, QUEUED, "daily", 0, 100, transactional_only=False),
+             (*_FIRST, *_PK)),
+    Question("list of transactional mail", lambda c: lists.with_status(c, None, None, 0, 100, transactional_only=True),
+             (*_OF_NOBODY, *_PK, "ix_deliveries_lease", "ix_deliveries_queued")),
     Question("list of the bounced", lambda c: lists.of_campaign(c, 7, BOUNCED, 0, 100), ("ix_deliveries_aside",)),
     # an operator's hand
     Question("cancel", lambda c: queries.take_rows(c, _C, QUEUED, None, 0, 1000), _PK),
     Question("retry", lambda c: queries.take_rows(c, 7, BOUNCED, Reason.NONE, 0, 1000), ("ix_deliveries_aside",)),
+    Question("retry of transactional mail",
+             lambda c: retry_queries.take_transactional(c, DeliveryStatus.FAILED, None, 0, 100),
+             _OF_NOBODY),
     Question("any open", lambda c: queries.has_rows(c, _C, OPEN), ()),
     # what is kept
     Question("drop", _drop, _PK),
-    Question("retention", lambda c: due_queries.delete_transactional(c, NOW, 250), ("ix_deliveries_kept", *_PK)),
+    Question("retention", lambda c: due_queries.delete_transactional(c, NOW, 250), (*_OF_NOBODY, *_PK)),
     Question("oldest campaign", lambda c: drop_queries.oldest(c, NOW), ()),
     Question("erasure", lambda c: queries_erasing.deliveries_to(c, [1500], ["t5@x.test"]),
              ("uq_deliveries_dedupe_key", "sqlite_autoindex_deliveries_1", "ix_deliveries_subscriber",

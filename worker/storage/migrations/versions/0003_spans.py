@@ -27,18 +27,18 @@ _KEPT: _Indexes = {
     "ix_deliveries_expiring": (["expires_at"], "expires_at IS NOT NULL AND status = 'queued'"),
     "ix_deliveries_lease": (["lease_id"], "lease_id IS NOT NULL"),
     "ix_deliveries_queued": (["campaign_id", "destination", "id"], "status = 'queued'"),
-    "ix_deliveries_transactional": (["id"], "status = 'queued' AND campaign_id IS NULL"),
 }
 _OLD: _Indexes = {
     "ix_deliveries_campaign": (["campaign_id", "status", "id"], None),
     "ix_deliveries_subscriber": (["subscriber_id"], None),
+    "ix_deliveries_transactional": (["id"], "status = 'queued' AND campaign_id IS NULL"),
 }
 _NEW: _Indexes = {
     "ix_deliveries_aside": (
         ["campaign_id", "status", "id"], "status NOT IN ('queued', 'sending', 'sent', 'delivered')"
     ),
-    "ix_deliveries_kept": (["created_at"], "campaign_id IS NULL"),
     "ix_deliveries_subscriber": (["subscriber_id"], "campaign_id IS NULL"),
+    "ix_deliveries_transactional": (["status", "id"], "campaign_id IS NULL"),
 }  # fmt: skip
 
 # What a slice's rows say of it, for the slices that are there.
@@ -89,8 +89,7 @@ def _change_deliveries(old: _Indexes, new: _Indexes, *, bound: bool) -> None:
 def _make_anew(new: _Indexes, *, bound: bool) -> None:
     """SQLite drops no constraint. The rows are copied, in minutes where there are tens of millions."""
     columns = _columns()
-    # an id that was given out stays so, also of what was deleted
-    op.create_table("deliveries_new", *columns, *_constraints(bound=bound), sqlite_autoincrement=not bound)
+    op.create_table("deliveries_new", *columns, *_constraints(bound=bound), sqlite_autoincrement=True)
     names = ", ".join(str(column.name) for column in columns)
     op.execute(f"INSERT INTO deliveries_new ({names}) SELECT {names} FROM deliveries ORDER BY id")  # noqa: S608
     op.drop_table("deliveries")
