@@ -19,6 +19,8 @@ from worker.intake.cloudevents import parse_event
 from worker.redaction import redact
 from worker.rendering.cleaning import clean_lines, clean_text, clean_url
 from worker.rendering.context import post_context
+from worker.rendering.sanitising import sanitise
+from worker.rendering.tidy import is_tidy
 
 # Four times as much in four times the time is 4, in its square 16, in its cube 64. Nobody measures well on a busy
 # machine: what takes so little is not judged, and what is judged may be far from straight.
@@ -53,6 +55,9 @@ HTML = {
     "attributes": "<p a{n}=1 b{n} ",
     "text": "<p>word</p>",
     "ends of documents": "</body </html\n",
+    "bold that is closed": "<b id='{n}'>x</b>",
+    "tables in tables' cells": "<table><tr><td>x</td></tr></table>",
+    "comments that end twice": "<!-- --!> -- -->",
 }
 
 
@@ -62,6 +67,18 @@ def test_a_post_of_hostile_html_takes_time_by_its_size(piece: str) -> None:
         post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": text})
 
     _assert_grows_no_faster(read, lambda size: _repeated(piece, size))
+
+
+def test_a_post_that_is_tidy_and_as_deep_as_may_be_takes_time_by_its_size() -> None:
+    """Ninety open elements with thirty attributes each, and in them as many more as there is room for."""
+    names = " ".join(f"{name}='1'" for name in "abcdefghijklmnopqrstuvwxyzABCD")
+    before = "".join(f"<b id='{number}' {names}>" for number in range(90))
+
+    def make(size: int) -> str:
+        return before + "<i id='1'>x</i>" * (size // 15) + "</b>" * 90
+
+    assert is_tidy(make(_SMALL))
+    _assert_grows_no_faster(lambda text: sanitise(text, "https://blog.example/"), make)
 
 
 TEXTS: dict[str, tuple[Callable[[str], object], str]] = {

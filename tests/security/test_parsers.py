@@ -13,6 +13,9 @@ from tests.security.parsers import PARSERS, read
 FOUND: list[tuple[str, bytes]] = [
     ("csv_file", b"email,consent_at\na@b.example,0001-01-01T00:00:00+14:00\n"),
     ("csv_file", b"email,consent_ip\na@b.example,fe80::1%" + b"x" * 50 + b"\n"),
+    ("post_html", b"<td>\r"),
+    ("post_html", b"<b ><svg><p>"),
+    ("post_html", b"<b ><iframe src=x>"),
     ("forwarded_for", b"fe80::1%" + b"x" * 50),
     ("structured_event", b'{"specversion":"1.0","id":"1","source":"x","type":"y","time":"9999-12-31T23:59:59-10:00"}'),
 ]

@@ -12,6 +12,7 @@ from lxml import etree
 
 from worker.domain.errors import InvalidInput
 from worker.rendering.cleaning import clean_lines
+from worker.rendering.tidy import MOST_DEEP, is_tidy
 from worker.rendering.writing import write_inside
 
 CONTENT_WIDTH = 536
@@ -42,8 +43,6 @@ _ATTRIBUTES = {
     "time": {"datetime"},
 }
 _SCHEMES = {"http", "https", "mailto", "tel"}
-MOST_DEEP = 100
-"""libxml2 drops what is nested 256 deep, the page around it included; no real post comes near."""
 _DROPPED_DEEP = 250
 """Found this deep in what libxml2 has read, more may have been nested deeper still."""
 # libxml2 reads nothing behind these; browsers read on.
@@ -58,7 +57,9 @@ def sanitise(html: str, base: str) -> str:
     Relative links and images become absolute against `base`; `#anchors` and ids stay as they are. Raises
     `InvalidInput` where elements are nested deeper than any mail needs.
     """
-    html = _flat(clean_lines(html))
+    html = clean_lines(html)
+    if not is_tidy(html):
+        html = _flat(html)
     clean = nh3.clean(
         html,
         tags=set(_TAGS),
@@ -88,6 +89,9 @@ def _flat(html: str) -> str:
     if _deepest(root) >= _DROPPED_DEEP:
         raise _too_deep()
     _link_embeds(root)
+    # drawings and templates have rules of their own, by which two parsers may read two things
+    for element in list(root.iter(*_DROPPED)):
+        element.drop_tree()
     for element in root.iter(etree.Element):
         allowed = _ATTRIBUTES["*"] | _ATTRIBUTES.get(str(element.tag), set())
         # each value that is asked for, and each attribute that is deleted, is looked for from the first
