@@ -18,8 +18,8 @@ _VOID = frozenset({"br", "col", "hr", "img", "wbr"})
 _ODD = frozenset({
     "applet", "audio", "base", "body", "button", "embed", "form", "frame", "frameset", "head", "html", "iframe",
     "image", "input", "link", "marquee", "math", "meta", "nobr", "noembed", "noframes", "noscript", "object",
-    "optgroup", "option", "param", "plaintext", "script", "select", "source", "style", "svg", "template", "textarea", "title",
-    "track", "video", "xmp",
+    "optgroup", "option", "param", "plaintext", "script", "select", "source", "style", "svg", "template", "textarea",
+    "title", "track", "video", "xmp",
 })  # fmt: skip
 
 
