@@ -30,13 +30,13 @@ def run(options: Options) -> Result:
     return Result(header, rows, found, ["From `POST /p/daily/subscribe` to the message at the (Python) sink."])
 
 
-def measure(setup: Setup) -> dict[str, float]:
-    """Seconds, and the bulk send's speed at the same time."""
+def measure(setup: Setup, a_second: float = _A_SECOND) -> dict[str, float]:
+    """Seconds, and the bulk send's speed at the same time. `a_second`: sign-ups."""
     with opened(PythonSink, "--watch", "signup") as sink:
         with made(setup, sink) as bed:
             began = bed.send(posts.event())
             wait_until(lambda: bed.campaign().get("counts", {}).get("sent", 0) > 0, 60, bed.system.describe)
-            asked, answered = _sign_up(bed)
+            asked, answered = _sign_up(bed, a_second)
             done = bed.wait(setup.readers, 60 + setup.readers / 100)
             wait_until(lambda: bed.system.counts()["sent"] == setup.readers + len(asked), 60, bed.system.describe)
         seen = sink.report()
@@ -56,13 +56,13 @@ def percentile(ascending: Sequence[float], part: float) -> float:
     return ascending[max(0, -(-int(part * 1000) * len(ascending) // 1000) - 1)]
 
 
-def _sign_up(bed: Bed) -> tuple[dict[str, float], list[float]]:
+def _sign_up(bed: Bed, a_second: float) -> tuple[dict[str, float], list[float]]:
     """({address: `time.time()` of its request}, seconds until each answer)."""
     with ThreadPoolExecutor(8) as threads, bed.system.api() as client:
         began = time.monotonic()
         pending = []
         for number in range(_SIGN_UPS):
-            time.sleep(max(0.0, began + number / _A_SECOND - time.monotonic()))
+            time.sleep(max(0.0, began + number / a_second - time.monotonic()))
             pending.append(threads.submit(_post, client, f"signup{number}@north.example"))
         done = [one.result() for one in pending]
     return {address: at for address, at, _ in done}, [seconds for _, _, seconds in done]
