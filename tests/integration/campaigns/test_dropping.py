@@ -14,12 +14,15 @@ from sqlalchemy import insert, select, text, update
 
 from tests.integration.campaigns.readers import Room, add_readers, campaign, deliveries, publish, set_status
 from tests.ledger import statuses, tallies
-from worker.campaigns import progress
+from worker.audit.tallies import wrong_slices
+from worker.campaigns import drop_queries, progress, retrying
 from worker.campaigns.dropping import Dropper
 from worker.campaigns.opening import unpublish
+from worker.campaigns.replay import Replay
 from worker.delivery import view_queries
 from worker.domain.campaign import CampaignReason, CampaignStatus
 from worker.domain.clock import FakeClock, SystemClock
+from worker.domain.delivery import DeliveryStatus
 from worker.domain.errors import Conflict, NotFound
 from worker.storage.database import Database
 from worker.storage.models import AttemptRow, CampaignRow, DeliveryRow, SliceRow
@@ -156,19 +159,58 @@ def test_a_retry_finds_it_closed(room: Room, status: str) -> None:
     assert campaign(room.database, old).status == status
 
 
+def cut_short(room: Room, campaign_id: int, at: int) -> None:
+    """The power fails when so many rows are gone."""
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drop_queries, "next_span", cut)
+        with pytest.raises(KeyboardInterrupt):
+            dropper(room).drop(campaign_id)
+    with room.database.write() as connection:
+        span = drop_queries.next_span(connection, campaign_id)
+        assert span is not None
+        drop_queries.drop_rows(connection, span, at)
+
+
 def test_it_is_closed_before_the_first_row_goes(room: Room) -> None:
     """Cut short at any moment, what is left is as closed as what is gone."""
     old = finished(room, "old", ("failed",))
-
-    def cut_short(_: int) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        dropper(room).drop(old, cut_short)
+    cut_short(room, old, 1)
     assert campaign(room.database, old).reason == CampaignReason.DROPPED
+    left = deliveries(room.database, old)
+    assert len(left) == 19
     with pytest.raises(Conflict):
         room.control.retry(old)
+    with pytest.raises(Conflict, match="its deliveries are being dropped"):
+        Replay(room.database, room.clock, room.bell, room.chains).again(left[0])
     assert republish(room, "old")[:2] == (False, False)
+    assert dropper(room).drop(old) == 19
+
+
+def test_what_is_half_gone_is_no_wrong_count(room: Room) -> None:
+    """The audit would "mend" the counts to what is left."""
+    old = finished(room, "old", ("sent", "failed"))
+    cut_short(room, old, 7)
+    assert list(wrong_slices(room.database, room.clock.now() - KEPT)) == []
+    dropper(room).drop(old)
+    assert list(wrong_slices(room.database, room.clock.now() - KEPT)) == []
+    assert counts(room, old) == {"failed": 10, "sent": 10}
+
+
+def test_one_that_is_being_retried_is_not_over(room: Room, clock: FakeClock) -> None:
+    """Between the command and its first rows the campaign is still called finished."""
+    old = finished(room, "old", ("failed",))
+    with room.database.write() as connection:
+        retrying.begin(connection, old, [DeliveryStatus.FAILED])
+    clock.advance(days=401)
+    assert dropper(room).ring() == 0
+    with pytest.raises(Conflict, match=f"campaign {old} is being retried"):
+        dropper(room).drop(old)
+    room.control.tidy(old)
+    assert statuses(room.database) == {"queued": 20}
 
 
 def test_ids_that_were_in_the_world_are_not_used_again(room: Room) -> None:

@@ -150,10 +150,10 @@ def many(database: Database, clock: FakeClock, n: int, status: str) -> Seeded:
 def test_a_retry_is_bounded_and_the_tidy_task_does_the_rest(database: Database) -> None:
     clock = TiringClock()
     room = Room(database, clock, slots=1)
-    seeded = many(database, clock, 1500, "failed")
+    seeded = many(database, clock, 6000, "failed")
     first = room.control.retry(seeded.campaign_id, ["failed", "expired"])
-    assert 0 < first < 1500
-    assert statuses(database) == {"queued": first, "failed": 1500 - first}
+    assert 0 < first < 6000
+    assert statuses(database) == {"queued": first, "failed": 6000 - first}
     assert ("tidy", seeded.campaign_id) in room.bell.rings
     with database.read() as connection:
         assert progress.untidy(connection, clock.now()) == [seeded.campaign_id]
@@ -171,20 +171,20 @@ def test_a_retry_is_bounded_and_the_tidy_task_does_the_rest(database: Database) 
 def test_a_row_that_fails_again_meanwhile_is_not_taken_twice(database: Database) -> None:
     clock = TiringClock()
     room = Room(database, clock, slots=1)
-    seeded = many(database, clock, 1500, "failed")
+    seeded = many(database, clock, 6000, "failed")
     total = room.control.retry(seeded.campaign_id)
     for _ in range(20):
         queued = [one for one in seeded.deliveries if one <= total]
         set_status(database, queued, "failed", "our_fault")
         total += room.control.tidy(seeded.campaign_id)
-    assert total == 1500
+    assert total == 6000
     assert room.control.finish_retry(seeded.campaign_id) == 0
 
 
 def test_a_campaign_is_not_finished_while_it_is_retried(database: Database) -> None:
     clock = TiringClock()
     room = Room(database, clock, slots=1)
-    seeded = many(database, clock, 1500, "failed")
+    seeded = many(database, clock, 6000, "failed")
     moved = room.control.retry(seeded.campaign_id)
     set_status(database, seeded.deliveries[:moved], "sent")
     with database.write() as connection:
@@ -194,13 +194,13 @@ def test_a_campaign_is_not_finished_while_it_is_retried(database: Database) -> N
 def test_a_cancel_ends_a_retry(database: Database) -> None:
     clock = TiringClock()
     room = Room(database, clock, slots=1)
-    seeded = many(database, clock, 1500, "failed")
+    seeded = many(database, clock, 6000, "failed")
     moved = room.control.retry(seeded.campaign_id)
     room.control.cancel(seeded.campaign_id)
     while statuses(database)["queued"]:
         room.control.tidy(seeded.campaign_id)
     room.control.tidy(seeded.campaign_id)
-    assert statuses(database) == {"cancelled": moved, "failed": 1500 - moved}
+    assert statuses(database) == {"cancelled": moved, "failed": 6000 - moved}
     with database.read() as connection:
         assert progress.untidy(connection, clock.now()) == []
     assert_counters_agree(database)
