@@ -3,8 +3,6 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Tests at once. Each has servers of its own; most of the time they wait.
-JOBS ?= 3
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
@@ -26,7 +24,7 @@ demo: $(VENV)/installed
 	@$(BIN)/pressrun demo $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest $(ARGS)
 
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults.suite $(ARGS)
