@@ -65,6 +65,8 @@ def _worker(settings: Settings, name: str, queues: str, processes: int) -> Run:
 
 
 def _scheduler(settings: Settings) -> Run:
+    # before Celery names it: told to stop while it is read, it would ask for what is not there yet
+    import worker.steady  # noqa: F401
     from worker.app import app
 
     settings.var_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -82,7 +82,7 @@ def _add_replay(router: APIRouter, system: System) -> None:
         return _own_delivery(system, own, id)
 
     @router.post(
-        "/v1/deliveries/retry", summary="Send transactional mail again that ended badly",
+        "/v1/transactional/retry", summary="Send transactional mail again that ended badly",
         responses=documented(401, 422, 503),
     )  # fmt: skip
     def retry_transactional(

@@ -57,7 +57,7 @@ def test_status_says_how_far_a_warm_up_is(warming: Warming, tmp_path: Path) -> N
     environ = warming("2999-01-01")
     seed(tmp_path, 30, {Lane.BULK: 335, Lane.TRANSACTIONAL: 12})
     seen = json.loads(run(environ, "status", "--json").stdout)
-    assert set(seen) == {"campaigns", "queues", "warmup"}
+    assert set(seen) == {"breakers", "campaigns", "queues", "warmup"}
     (one,) = seen["warmup"]
     tomorrow = date.fromisoformat(one["last_on"])
     assert one == {

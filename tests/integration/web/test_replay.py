@@ -65,11 +65,11 @@ def test_transactional_mail_is_sent_again(
 ) -> None:
     mail = put_mail(system, clock)
     set_status(system.database, [mail], "failed", "our_fault")
-    theirs = http.post("/v1/deliveries/retry", headers=OTHERS)
+    theirs = http.post("/v1/transactional/retry", headers=OTHERS)
     assert theirs.json() == {"queued": 0, "worthless": 0, "more": False}
-    assert http.post("/v1/deliveries/retry").json() == {"queued": 1, "worthless": 0, "more": False}
+    assert http.post("/v1/transactional/retry").json() == {"queued": 1, "worthless": 0, "more": False}
     assert doorbell.rings == [("transactional", mail)]
-    assert fields(http.post("/v1/deliveries/retry", params={"status": "sent"})) == ["status"]
+    assert fields(http.post("/v1/transactional/retry", params={"status": "sent"})) == ["status"]
 
 
 def test_a_retry_says_what_is_left_of_it(http: httpx.Client, seeded: Seeded, system: System) -> None:
