@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,6 +85,7 @@ def _flower(settings: Settings) -> Run:
     if settings.flower_password:
         # by the environment, since a command line is everybody's to read
         os.environ["FLOWER_BASIC_AUTH"] = f"pressrun:{settings.flower_password}"
+    _end_at_once_on_sigterm()
     structlog.get_logger(__name__).info("flower", address=f"http://{settings.flower_host}:{settings.flower_port}")
     return lambda: app.start(
         ["flower", f"--address={settings.flower_host}", f"--port={settings.flower_port}",
@@ -143,6 +145,20 @@ def part(name: str) -> None:
 def _end_well_on_sigterm() -> None:
     """uvicorn stops clean, then sends itself the signal again: by default that is a death by signal, status -15."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+
+def _end_at_once_on_sigterm() -> None:
+    """Flower keeps nothing, and its own end is none: it waits for threads that try a dead broker again, and its
+    handler's SystemExit is lost where it meets a callback whose errors are ignored. So a thread of ours ends it.
+    """
+    signals = {signal.SIGTERM, signal.SIGINT}
+    signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+
+    def end() -> None:
+        signal.sigwait(signals)
+        os._exit(0)
+
+    threading.Thread(target=end, name="end", daemon=True).start()
 
 
 def _die_with_supervisor() -> None:
