@@ -3,6 +3,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Tests at once, on servers of their own: one that plays whole systems, the others beside it (tests/conftest.py).
+JOBS ?= 2
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
@@ -24,7 +26,7 @@ demo: $(VENV)/installed
 	@$(BIN)/pressrun demo $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults.suite $(ARGS)

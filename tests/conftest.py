@@ -34,6 +34,18 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+# These start whole systems and wait for them by the clock: one at a time, so that none starves another.
+_SYSTEMS = ("tests/faults/", "tests/e2e/", "tests/integration/cli/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All whole systems are one chain, the longest, and so the first; what is left goes file by file beside it."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("systems" if file.startswith(_SYSTEMS) else file))
+    items.sort(key=lambda item: not item.nodeid.startswith(_SYSTEMS))
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
