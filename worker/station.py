@@ -47,6 +47,10 @@ class Chain:
             )  # fmt: skip
         if following is not None:
             system.doorbell.bulk(following.slot, following.number, following.campaign_id)
+        if following is None or following.campaign_id != campaign_id:
+            # whoever has the last turn says so at once; where its last conversations are slow, a sweep does
+            with system.database.write() as connection:
+                progress.finish(connection, system.clock.now(), campaign_id)
 
 
 class Station:

@@ -50,9 +50,12 @@ def queue_view(connection: Connection, now: datetime) -> dict[str, dict[str, flo
     }
 
 
-def finish(connection: Connection, now: datetime) -> list[int]:
-    """Campaigns that have come to their end are marked so: planned, and nothing queued, sending or deferred."""
-    return [one for one in view_queries.at_rest(connection) if _finish(connection, one, now)]
+def finish(connection: Connection, now: datetime, campaign_id: int | None = None) -> list[int]:
+    """Campaigns that have come to their end are marked so: planned, and nothing queued, sending or deferred.
+
+    `campaign_id`: only this one is looked at.
+    """
+    return [one for one in view_queries.at_rest(connection, campaign_id) if _finish(connection, one, now)]
 
 
 def _finish(connection: Connection, campaign_id: int, now: datetime) -> bool:

@@ -85,8 +85,8 @@ def being_planned(connection: Connection, before: datetime) -> list[int]:
     return list(connection.execute(statement.order_by(_C.id)).scalars())
 
 
-def at_rest(connection: Connection) -> list[int]:
-    """Campaigns that are planned, without a row that is queued, sending or deferred, or still to be put back.
+def at_rest(connection: Connection, campaign_id: int | None = None) -> list[int]:
+    """Campaigns (or this one) that are planned, with no row that is queued, sending, deferred or still to be put back.
 
     One statement, so one moment: for each campaign that is going one probe of the queued index, and where that finds
     nothing, its tallies. Subqueries, so that they cannot become a join of all there are.
@@ -109,6 +109,8 @@ def at_rest(connection: Connection) -> list[int]:
     planned = select(_C.id).where(text(GOING), _C.status == CampaignStatus.SENDING, _C.finished_at.is_(None))
     retried = exists().where(RetryRow.campaign_id == _C.id)
     statement = planned.where(~retried, queued.is_(None), is_open.is_(None)).order_by(_C.id)
+    if campaign_id is not None:
+        statement = statement.where(_C.id == campaign_id)
     return list(connection.execute(statement).scalars())
 
 
