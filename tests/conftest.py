@@ -38,6 +38,7 @@ def pytest_configure() -> None:
 _SYSTEMS = ("tests/faults/", "tests/e2e/", "tests/integration/cli/")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All whole systems are one chain, the longest, and so the first; what is left goes file by file beside it."""
     for item in items:
