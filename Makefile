@@ -26,7 +26,7 @@ demo: $(VENV)/installed
 	@$(BIN)/pressrun demo $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults.suite $(ARGS)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import REPOSITORY, PostgresServer, running_postgres, running_redis
 from worker.domain.clock import FakeClock
@@ -38,13 +40,21 @@ def pytest_configure() -> None:
 _SYSTEMS = ("tests/faults/", "tests/e2e/", "tests/integration/cli/")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All whole systems are one chain, the longest, and so the first; what is left goes file by file beside it."""
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("systems" if file.startswith(_SYSTEMS) else file))
+    """The longest chain comes first."""
     items.sort(key=lambda item: not item.nodeid.startswith(_SYSTEMS))
+
+
+class TwoChains(LoadScopeScheduling):
+    """All whole systems are one chain; what is left goes file by file beside it."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "systems" if nodeid.startswith(_SYSTEMS) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return TwoChains(config, log)
 
 
 @pytest.fixture
