@@ -12,10 +12,10 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
-from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.servers import REPOSITORY, PostgresServer, running_postgres, running_redis
@@ -45,16 +45,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(_SYSTEMS))
 
 
-class TwoChains(LoadScopeScheduling):
+def _chain(nodeid: str) -> str:
     """All whole systems are one chain; what is left goes file by file beside it."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "systems" if nodeid.startswith(_SYSTEMS) else nodeid.partition("::")[0]
+    return "systems" if nodeid.startswith(_SYSTEMS) else nodeid.partition("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    return TwoChains(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _chain
+    return scheduler
 
 
 @pytest.fixture

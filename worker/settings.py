@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -129,9 +131,8 @@ def _with_secret(settings: Settings) -> Settings:
     path = settings.var_dir / "secret.key"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError), path.open("x", encoding="ascii") as file:
-            path.chmod(0o600)
-            file.write(secrets.token_urlsafe(48))
+        if not path.exists():
+            _make_key(path)
     except OSError as error:
         raise ConfigurationError(
             f"PRESSRUN_VAR_DIR: {settings.var_dir} cannot be written ({error.strerror}); give a folder that can"
@@ -140,3 +141,13 @@ def _with_secret(settings: Settings) -> Settings:
     if len(key) < MIN_SECRET:
         raise ConfigurationError(f"{path}: holds no key; delete the file and start again")
     return settings.model_copy(update={"secret_key": key})
+
+
+def _make_key(path: Path) -> None:
+    """Written in full before it has its name: of several processes that start at once, all read the first one's."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f"{path.name}.", encoding="ascii") as file:
+        file.write(secrets.token_urlsafe(48))
+        file.flush()
+        os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, path)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -95,6 +97,21 @@ def test_development_makes_its_key_once(tmp_path: Path) -> None:
     assert _load(tmp_path, PRESSRUN_SECRET_KEY="").secret_key == first.secret_key
     assert (tmp_path / "var" / "secret.key").stat().st_mode & 0o777 == 0o600
     assert first.secret_key not in repr(first)
+
+
+def test_parts_that_start_at_once_share_one_key(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        for number in range(50):
+            folder = tmp_path / str(number)
+            folder.mkdir()
+            starts = Barrier(8)
+
+            def key(folder: Path = folder, starts: Barrier = starts) -> str:
+                starts.wait()
+                return _load(folder, PRESSRUN_SECRET_KEY="").secret_key
+
+            assert len({one.result() for one in [threads.submit(key) for _ in range(8)]}) == 1
+            assert [one.name for one in (folder / "var").iterdir()] == ["secret.key"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
