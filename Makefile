@@ -8,13 +8,14 @@ JOBS ?= 2
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test faults lint types docs fuzz bench lock clean
+.PHONY: help install demo test faults mutations lint types docs fuzz bench lock clean
 
 help:
 	@echo "make install          .venv with pressrun in it"
 	@echo "make demo             see it work (ARGS=\"--exit --subscribers 1000\" are passed on)"
 	@echo "make test             all tests (ARGS=\"-k name\" are passed on to pytest)"
 	@echo "make faults           the long fault suite (ARGS=\"--runs 100 --seed N --scenario kills\"; docs/faults.md)"
+	@echo "make mutations        breaks each promise on purpose; its test must notice (docs/promises.md)"
 	@echo "make lint types docs  ruff; mypy; the pages and files that are made from the code"
 	@echo "make fuzz             hostile bytes for every parser and for the API (ARGS=\"--help\")"
 	@echo "make bench            measure this machine (ARGS=\"--help\" lists the parts)"
@@ -30,6 +31,9 @@ test: $(VENV)/installed-dev
 
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m tests.faults.suite $(ARGS)
+
+mutations: $(VENV)/installed-dev
+	$(BIN)/python -m tests.faults.mutations $(ARGS)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

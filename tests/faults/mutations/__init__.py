@@ -1,0 +1,1 @@
+"""Breaks each promise on purpose and looks whether its test notices: `make mutations`."""

@@ -1,0 +1,113 @@
+"""One line of code changed for each, and the tests that must fail then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """In `file`, `old` (once in it) becomes `new`. `tests` are node ids; each must fail."""
+
+    name: str
+    promise: int
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_RECOVER = "tests/integration/delivery/test_recover.py"
+_CLAIM = "tests/integration/delivery/test_claim.py"
+
+TABLE = (
+    Mutation(
+        "lost doorbells are not rung again", 1, "worker/station.py",
+        '"lost_transactional": self._lost_transactional,', '"lost_transactional": lambda: 0,',
+        ("tests/faults/test_promise_1.py::test_everything_killed_right_after_the_answer",),
+    ),
+    Mutation(
+        "an event is found by its id alone, not compared", 1, "worker/intake/receive.py",
+        "if row_id is None:", "if row_id is None and False:",
+        ("tests/faults/test_promise_2.py::test_everything_replayed",),
+    ),
+    Mutation(
+        "one delivery a reader is not enforced by the database", 2, "worker/storage/migrations/versions/0004_spans.py",
+        'sa.UniqueConstraint("dedupe_key", name="uq_deliveries_dedupe_key"),', "",
+        ("tests/faults/test_promise_2.py::test_the_database_refuses_a_second_delivery",),
+    ),
+    Mutation(
+        "expired leases of other hosts are left alone", 3, "worker/delivery/recover.py",
+        "if gone or one.expires_at <= self._clock.now()]", "if gone]",
+        (f"{_RECOVER}::test_another_hosts_lease_waits_for_its_end",),
+    ),
+    Mutation(
+        "what waits in vain never expires", 3, "worker/delivery/record.py",
+        "if hold.until < policy.retry.end(claimed.first_attempt_at or now, claimed.expires_at):",
+        "if hold.until:",
+        ("tests/integration/delivery/test_record.py::test_what_is_held_again_and_again_expires_with_its_time",),
+    ),
+    Mutation(
+        "the lease is not checked when an outcome is written", 4, "worker/delivery/set_queries.py",
+        "WHERE deliveries.id = v.id AND deliveries.lease_id + 0 = v.lease_id RETURNING",
+        "WHERE deliveries.id = v.id RETURNING",
+        ("tests/integration/delivery/test_record.py::test_a_result_whose_lease_was_taken_over_changes_nothing",),
+    ),
+    Mutation(
+        "a dead process's journal is not read", 4, "worker/delivery/recover.py",
+        "entry = entries.get((row.id, row.lease_id))", "entry: Entry | None = None",
+        ("tests/faults/test_promise_4.py::test_all_bulk_processes_killed_in_the_middle",
+         f"{_RECOVER}::test_a_dead_owners_journal_decides"),
+    ),
+    Mutation(
+        "a body that begins is not journalled", 4, "worker/delivery/carrier.py",
+        "lambda: self._books.begins(job.claimed)", "lambda: None",
+        ("tests/integration/delivery/test_unknown.py::test_a_process_that_died",),
+    ),
+    Mutation(
+        "a mail sent again has another Message-ID", 4, "worker/domain/identity.py",
+        "_tag(key, b'mid', delivery_id)", "_tag(key, b'mid', id(object()))",
+        ("tests/unit/domain/test_identity.py",),
+    ),
+    Mutation(
+        "a claim ignores pause and cancel", 5, "worker/delivery/set_queries.py",
+        "c.status IN ({_GOING}))", "c.status <> '')",
+        (f"{_CLAIM}::test_a_pause_stops_the_next_claim", f"{_CLAIM}::test_a_campaign_that_is_not_going_gives_nothing"),
+    ),
+    Mutation(
+        "a claim may start as late as it likes", 5, "worker/delivery/claim.py",
+        "START_WITHIN_SECONDS = 1.8", "START_WITHIN_SECONDS = 60.0",
+        ("tests/faults/test_promise_5.py::test_a_silent_server_does_not_stretch_the_two_seconds",),
+    ),
+    Mutation(
+        "suppression is not looked at", 5, "worker/delivery/claim.py",
+        "if row.suppressed:", "if row.suppressed and row.erased_at:",
+        ("tests/faults/test_promise_5.py::test_a_reader_who_is_suppressed",),
+    ),
+    Mutation(
+        "every wish for tokens is granted", 6, "worker/delivery/throttling/redis.py",
+        "return Grant(tokens, wait / 1e6,", "return Grant(wanted, 0 * wait,",
+        ("tests/faults/test_promise_6.py::test_no_second_above_the_limit",),
+    ),
+    Mutation(
+        "confirmations have no share of their own", 7, "worker/delivery/transactional.py",
+        "self._limiter.take(limits, len(ids), urgent=True)", "self._limiter.take(limits, len(ids))",
+        ("tests/faults/test_promise_7.py::test_confirmations_overtake_a_bulk_send_that_fills_its_limit",),
+    ),
+    Mutation(
+        "what was sent stays in memory", 8, "worker/delivery/recorder.py",
+        "self._results.append(result)",
+        "self._results.append(result); self.__dict__.setdefault('kept', []).append((result, bytes(2000)))",
+        ("tests/faults/test_promise_8.py",),
+    ),
+    Mutation(
+        "a wrong field is refused without its name", 9, "worker/intake/cloudevents.py",
+        'raise InvalidInput.of("time",', 'raise InvalidInput.of("data",',
+        ("tests/integration/web/test_events.py",),
+    ),
+    Mutation(
+        "addresses are logged", 10, "worker/delivery/press.py",
+        '"not_accepted", delivery=one.claimed.id,', '"not_accepted", delivery=one.claimed.address,',
+        ("tests/faults/test_promise_10.py",),
+    ),
+)  # fmt: skip
