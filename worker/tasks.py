@@ -45,6 +45,8 @@ def station() -> Station:
         from worker.station import Station
 
         system = build(load_settings(os.environ), os.environ, CeleryDoorbell(app))
+        # who waits for an answer or for a confirmation does not wait for post
+        system.database.gives_way = TRANSACTIONAL not in app.amqp.queues.consume_from
         _station = Station(system)
     return _station
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +13,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
+from tests.servers import REPOSITORY
 from worker.app import BackgroundDoorbell, CeleryDoorbell, create_app
 from worker.domain.doorbell import BULK, EVENTS, MAINTENANCE, TRANSACTIONAL, RecordingDoorbell
 from worker.settings import Settings
@@ -52,6 +56,25 @@ def test_a_worker_that_dies_gives_its_task_back_and_hoards_none(settings: Settin
     assert conf.task_ignore_result is True
     assert conf.result_backend is None
     assert conf.task_time_limit < conf.broker_transport_options["visibility_timeout"]
+
+
+_GIVES_WAY = """
+import sys
+from worker.app import app
+from worker.tasks import station
+app.amqp.queues.select(sys.argv[1].split(","))
+print(station().system.database.gives_way)
+"""
+
+
+@pytest.mark.parametrize(
+    ("queues", "gives_way"), [("bulk,events,maintenance", True), ("transactional", False), ("bulk,transactional", False)]
+)
+def test_a_bulk_worker_lets_writers_of_others_go_first(tmp_path: Path, queues: str, gives_way: bool) -> None:
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PRESSRUN_VAR_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", _GIVES_WAY, queues]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"{gives_way}\n", done.stderr
 
 
 def test_a_tick_nobody_took_expires_with_the_next(settings: Settings) -> None:

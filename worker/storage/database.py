@@ -34,7 +34,12 @@ class DatabaseUnavailable(TemporaryError):
 
 
 class Database:
-    """`url` is a SQLAlchemy URL with its driver. Nothing is opened before the first use."""
+    """`url` is a SQLAlchemy URL with its driver. Nothing is opened before the first use.
+
+    `gives_way`: on SQLite, this process lets the writers of others go first (`FileLock`).
+    """
+
+    gives_way = False
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
         self.url = make_url(url)
@@ -80,7 +85,7 @@ class Database:
         with ExitStack() as stack:
             if self._lock is not None:
                 try:
-                    stack.enter_context(self._lock.held())
+                    stack.enter_context(self._lock.held(gives_way=self.gives_way))
                 except OSError as error:
                     # no right to write, a read-only disk, a folder that is gone
                     where = f"database {self.url.database}"

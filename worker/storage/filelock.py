@@ -1,39 +1,66 @@
-"""A lock between processes and threads that knows whether somebody waits for it.
+"""A lock between processes and threads that knows whether somebody waits for it, and whom somebody else waits for.
 
 The kernel wakes those who wait in turn, but who lets go and asks again at once is there before them. So whoever holds
-it again and again looks first, and rests while others wait.
+it again and again looks first, and rests while others wait. Those who give way (bulk mail) stand in a line of their
+own, of which one at a time is at the lock itself: everybody else (a reader who signs up) waits for one of them at most.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+# Whoever gives way goes all the same after this: a flood of sign-ups must not let the leases of bulk mail run out.
+_GIVES_WAY_SECONDS = 0.05
+_LOOKS_EVERY_SECONDS = 0.001
 
 
 class FileLock:
-    """`path`: a file of its own; beside it, `….waiting` is held by all who wait. A killed holder gives both back."""
+    """`path`: a file of its own. Beside it, `….waiting` is held by all who wait, `….urgent` by those of them who do not
+    give way, and `….line` by the first of those who do. A killed holder gives all of them back.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._waiting = path.with_name(f"{path.name}.waiting")
+        self._urgent = path.with_name(f"{path.name}.urgent")
+        self._line = path.with_name(f"{path.name}.line")
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, gives_way: bool = False) -> Iterator[None]:
         """Waits for its turn. Raises `OSError` where the files cannot be opened."""
-        with _opened(self._path) as fd:
-            if not _try(fd):
-                with _opened(self._waiting) as waiting:
-                    fcntl.flock(waiting, fcntl.LOCK_SH)
-                    fcntl.flock(fd, fcntl.LOCK_EX)
+        with ExitStack() as stack:
+            if gives_way:
+                # given back behind the lock itself, so that who waits there is there before the next of the line
+                self._wait_for(stack.enter_context(_opened(self._line)))
+                self._give_way()
+            fd = stack.enter_context(_opened(self._path))
+            if gives_way:
+                self._wait_for(fd)
+            elif not _try(fd):
+                with _opened(self._urgent) as urgent:
+                    fcntl.flock(urgent, fcntl.LOCK_SH)
+                    self._wait_for(fd)
             yield
+
+    def _wait_for(self, fd: int) -> None:
+        if not _try(fd):
+            with _opened(self._waiting) as waiting:
+                fcntl.flock(waiting, fcntl.LOCK_SH)
+                fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def _give_way(self) -> None:
+        until = time.monotonic() + _GIVES_WAY_SECONDS
+        while _is_held(self._urgent) and time.monotonic() < until:
+            time.sleep(_LOOKS_EVERY_SECONDS)
 
     def has_waiters(self) -> bool:
         """Whether somebody waits for it now."""
-        with _opened(self._waiting) as fd:
-            return not _try(fd)
+        return _is_held(self._waiting)
 
 
 @contextmanager
@@ -52,3 +79,8 @@ def _try(fd: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_held(path: Path) -> bool:
+    with _opened(path) as fd:
+        return not _try(fd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ _HOLD = """
 import sys, time
 from pathlib import Path
 from worker.storage.filelock import FileLock
-with FileLock(Path(sys.argv[1])).held():
+with FileLock(Path(sys.argv[1])).held(gives_way=len(sys.argv) > 2):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -28,9 +29,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "db.lock"
 
 
-def waiting(lock: FileLock, done: list[int], number: int) -> threading.Thread:
+def waiting(lock: FileLock, done: list[int], number: int, *, gives_way: bool = False) -> threading.Thread:
     def turn() -> None:
-        with lock.held():
+        with lock.held(gives_way=gives_way):
             done.append(number)
 
     thread = threading.Thread(target=turn)
@@ -58,22 +59,58 @@ def test_it_is_known_for_as_long_as_somebody_waits(path: Path) -> None:
     assert not lock.has_waiters()
 
 
-def test_a_killed_holder_and_a_killed_waiter_give_it_back(path: Path) -> None:
+def test_who_gives_way_lets_those_go_first_that_came_later(path: Path) -> None:
     lock = FileLock(path)
-    with _process(path) as holder:
+    for _ in range(20):
+        done = list[int]()
+        with lock.held(gives_way=True):
+            threads = [waiting(lock, done, number, gives_way=True) for number in (2, 3)]
+            wait_until(lock.has_waiters, 10)
+            threads.append(waiting(lock, done, 1))
+            wait_until(lambda: _held(path, "urgent"), 10)
+            assert done == []
+        for thread in threads:
+            thread.join(10)
+        assert done[0] == 1
+        assert sorted(done) == [1, 2, 3]
+        assert not lock.has_waiters()
+
+
+def test_who_gives_way_goes_all_the_same_when_others_never_stop_coming(path: Path) -> None:
+    lock = FileLock(path)
+    with path.with_name(f"{path.name}.urgent").open("w") as urgent:
+        fcntl.flock(urgent, fcntl.LOCK_SH)
+        with lock.held(gives_way=True):
+            pass
+
+
+def _held(path: Path, kind: str) -> bool:
+    with path.with_name(f"{path.name}.{kind}").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+@pytest.mark.parametrize("gives_way", [True, False])
+def test_a_killed_holder_and_a_killed_waiter_give_it_back(path: Path, gives_way: bool) -> None:
+    lock = FileLock(path)
+    with _process(path, gives_way) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with _process(path) as waiter:
+        with _process(path, gives_way) as waiter:
             wait_until(lock.has_waiters, 10)
             waiter.kill()
         assert not lock.has_waiters()
         holder.kill()
-    with lock.held():
+    with lock.held(gives_way=gives_way):
         pass
 
 
-def _process(path: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdout=subprocess.PIPE, text=True)
+def _process(path: Path, gives_way: bool) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", _HOLD, str(path), *(["gives way"] if gives_way else [])]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
