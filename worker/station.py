@@ -47,6 +47,9 @@ class Chain:
             )  # fmt: skip
         if following is not None:
             system.doorbell.bulk(following.slot, following.number, following.campaign_id)
+        if following is None:
+            # nothing is left to do but to wait for the last outcomes
+            self._bulk().drain()
         if following is None or following.campaign_id != campaign_id:
             # whoever has the last turn says so at once; where its last conversations are slow, a sweep does
             with system.database.write() as connection:

@@ -68,7 +68,8 @@ print(station().system.database.gives_way)
 
 
 @pytest.mark.parametrize(
-    ("queues", "gives_way"), [("bulk,events,maintenance", True), ("transactional", False), ("bulk,transactional", False)]
+    ("queues", "gives_way"),
+    [("bulk,events,maintenance", True), ("transactional", False), ("bulk,transactional", False)],
 )
 def test_a_bulk_worker_lets_writers_of_others_go_first(tmp_path: Path, queues: str, gives_way: bool) -> None:
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "PRESSRUN_VAR_DIR": str(tmp_path)}

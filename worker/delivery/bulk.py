@@ -100,8 +100,12 @@ class Bulk:
                 self._press.wait(step.wait)
         # Where there is more to send, the next turn begins behind the conversations of this one.
         if not more or self._press.must_drain:
-            self._press.drain(DRAIN_SECONDS)
+            self.drain()
         return Turned(handed_over, step.wait if step.wait > LONGEST_WAIT_SECONDS else 0.0, step.held_until)
+
+    def drain(self) -> None:
+        """Wait for the outcomes of what is under way, `DRAIN_SECONDS` at most."""
+        self._press.drain(DRAIN_SECONDS)
 
     def _probe(self, campaign_id: int) -> tuple[list[_Lane], bool]:
         """The lanes with queued rows, none where the campaign is not going; and whether more are being planned."""
