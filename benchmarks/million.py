@@ -34,7 +34,15 @@ def run(options: Options) -> Result:
         "ledger", "sink", "mails/s", "last tenth's speed by the first's", "first mail",
         "CPU µs a mail", "largest process", f"at {readers // 10:,}", "most grown", "confirmations p50 · p99",
     )  # fmt: skip
-    return Result(header, rows, found, [cpu_note(one["large"]) for one in found])
+    notes = [cpu_note(one["large"]) for one in found]
+    servers = [(one["small"]["peaks_mb"], one["large"]["peaks_mb"]) for one in found]
+    notes += [
+        f"PostgreSQL's own largest process, with the shared buffers it has touched: {max(before['database']):.0f} MB, "
+        f"then {max(after['database']):.0f} MB. It is not in the table."
+        for before, after in servers
+        if "database" in after
+    ]
+    return Result(header, rows, found, notes)
 
 
 def _both(database: str, readers: int) -> dict[str, Any]:
@@ -50,8 +58,8 @@ def _largest(one: dict[str, Any]) -> float:
 
 
 def _peaks(one: dict[str, Any]) -> dict[str, float]:
-    """The largest process of each group of ours, MB."""
-    return {name: max(peaks) for name, peaks in one["peaks_mb"].items() if name != "sink"}
+    """The largest process of each group, MB, but for the sink's and PostgreSQL's, which grow into its shared buffers."""
+    return {name: max(peaks) for name, peaks in one["peaks_mb"].items() if name not in ("sink", "database")}
 
 
 def _most_grown(large: dict[str, Any], small: dict[str, Any]) -> float:

@@ -112,7 +112,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.execute("PRAGMA temp_store=MEMORY")
-    cursor.execute("PRAGMA cache_size=-32000")
+    # KiB for each connection. Twice as much sends no faster, and fills only in a campaign of some hundred thousand.
+    cursor.execute("PRAGMA cache_size=-16000")
     cursor.close()
 
 
