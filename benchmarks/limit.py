@@ -16,7 +16,7 @@ _LIMIT = 1000.0
 _SLOW = 10.0
 _PROCESSES = 4
 _READERS = 10_000
-_NORTH = 30_000
+_NORTH = 90_000
 # one reader in a hundred is in the slow south
 _SPREAD = (NORTH,) * 50 + (SOUTH,) + (NORTH,) * 49
 

@@ -123,7 +123,8 @@ class Bulk:
         """One claim on the lane whose turn it is."""
         now = self._clock.ticks()
         wait = math.inf
-        for lane in sorted(lanes, key=lambda one: one.open_at):
+        # those that are open in turn: one that is always open must not hide one that is open now and then
+        for lane in sorted(lanes, key=lambda one: max(one.open_at, now)):
             if lane.open_at > now:
                 return _Step(0, min(wait, lane.open_at - now))
             room = self._press.room(lane.destination)
