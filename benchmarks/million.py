@@ -58,7 +58,7 @@ def _largest(one: dict[str, Any]) -> float:
 
 
 def _peaks(one: dict[str, Any]) -> dict[str, float]:
-    """The largest process of each group of ours, MB; PostgreSQL's, which grow into its shared buffers, are not in it."""
+    """The largest process of each group of ours, MB; not PostgreSQL's, which grow into its shared buffers."""
     return {name: max(peaks) for name, peaks in one["peaks_mb"].items() if name not in ("sink", "database")}
 
 

@@ -56,7 +56,7 @@ def test_a_throttled_destination_does_not_slow_the_others(station: Callable[...,
 def test_a_destination_with_room_at_any_time_does_not_hide_a_slow_one(
     station: Callable[..., Station], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a busy SQLite a claim takes longer than its mails, so the others never wait; the slow one has its pace still."""
+    """On a busy SQLite a claim takes longer than its mails, so the others never wait: the slow one has its pace."""
     monkeypatch.setattr(Press, "room", lambda _self, _destination: 2)
     monkeypatch.setattr(bulk, "TURN_SECONDS", 1.5)
     with SmtpServer() as server:
