@@ -1,7 +1,8 @@
 """Fixtures for all tests. Servers are real, shared by the session, and started by the first test that needs them.
 
 `PRESSRUN_REDIS_URL` and `PRESSRUN_DATABASE_URL` (PostgreSQL) in the environment are used instead of servers of
-our own: database 15 of that Redis, which must be empty, and databases named `pressrun_test_…`.
+our own: the last databases of that Redis (15, 14, one for each process of the run), which must be empty, and
+databases named `pressrun_test_…`.
 """
 
 from __future__ import annotations
@@ -92,10 +93,11 @@ def redis_server() -> Iterator[str]:
 
 
 def _spare_database(url: str) -> str:
-    spare = f"{url.rstrip('/').rsplit('/', 1)[0] if url.count('/') > 2 else url}/15"
+    number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    spare = f"{url.rstrip('/').rsplit('/', 1)[0] if url.count('/') > 2 else url}/{number}"
     with Redis.from_url(spare) as client:
         if client.dbsize():
-            pytest.exit(f"PRESSRUN_REDIS_URL: database 15 at {spare} is not empty; tests would erase it", 2)
+            pytest.exit(f"PRESSRUN_REDIS_URL: database {number} at {spare} is not empty; tests would erase it", 2)
     return spare
 
 
