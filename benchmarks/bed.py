@@ -105,7 +105,7 @@ class Bed:
         return time.time()
 
     def wait_finished(self) -> float:
-        """Until the scheduler's sweep calls the newest campaign finished; `finished_at` as `time.time()`."""
+        """Until the newest campaign is called finished; `finished_at` as `time.time()`."""
         wait_until(lambda: self.campaign().get("status") == "finished", 60, self.system.describe)
         return datetime.fromisoformat(self.campaign()["finished_at"]).timestamp()
 

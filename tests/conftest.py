@@ -11,10 +11,12 @@ import itertools
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from redis import Redis
 from xdist.scheduler import LoadScopeScheduling
@@ -26,12 +28,23 @@ from worker.storage.database import Database
 from worker.storage.models import Base
 
 _numbers = itertools.count(1)
+# What a worker told to stop has for its servers.
+_STOP_SECONDS = 60.0
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A test run that is told to stop (`timeout`, a CI that gives up) still stops the servers it has started."""
+    hands_out = bool(config.getoption("numprocesses", None))
 
     def stop(_signal: int, _frame: object) -> None:
+        if hands_out:
+            # its workers have the servers, and each of them this handler; then they wait for the end of this process
+            workers = psutil.Process().children()
+            for worker in workers:
+                worker.terminate()
+            until = time.monotonic() + _STOP_SECONDS
+            while any(worker.children() for worker in workers) and time.monotonic() < until:
+                time.sleep(0.2)
         pytest.exit("stopped by SIGTERM", 143)
 
     signal.signal(signal.SIGTERM, stop)

@@ -149,5 +149,12 @@ def _make_key(path: Path) -> None:
         file.write(secrets.token_urlsafe(48))
         file.flush()
         os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
+        try:
             os.link(file.name, path)
+        except FileExistsError:
+            return
+        except OSError:
+            # a folder without hard links (exFAT, some shared folders): there two that start at once may be at odds
+            with contextlib.suppress(FileExistsError), path.open("x", encoding="ascii") as key:
+                path.chmod(0o600)
+                key.write(Path(file.name).read_text("ascii"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -19,6 +20,10 @@ from worker.delivery.transactional import Transactional
 from worker.delivery.warmup import has_room
 
 log = structlog.get_logger(__name__)
+
+# How long, and how often, the last turn of a campaign looks whether other processes have sent its last mails.
+_LAST_MAILS_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 
 
 class Chain:
@@ -47,13 +52,25 @@ class Chain:
             )  # fmt: skip
         if following is not None:
             system.doorbell.bulk(following.slot, following.number, following.campaign_id)
-        if following is None:
-            # nothing is left to do but to wait for the last outcomes
-            self._bulk().drain()
         if following is None or following.campaign_id != campaign_id:
-            # whoever has the last turn says so at once; where its last conversations are slow, a sweep does
+            idle = following is None and not turned.rest and turned.held_until is None
+            self._finish(campaign_id, _LAST_MAILS_SECONDS if idle else 0.0)
+
+    def _finish(self, campaign_id: int, seconds: float) -> None:
+        """Whoever has the last turn says that the campaign is over, and waits so long for the last mails, which may be
+        under way in another process. What takes longer is for a sweep to see.
+        """
+        system = self._system
+        until = system.clock.ticks() + seconds
+        if seconds:
+            self._bulk().drain()
+        while True:
             with system.database.write() as connection:
-                progress.finish(connection, system.clock.now(), campaign_id)
+                over = bool(progress.finish(connection, system.clock.now(), campaign_id))
+                waits = not over and progress.nearly_over(connection, campaign_id)
+            if not waits or system.clock.ticks() > until:
+                return
+            time.sleep(_LOOK_SECONDS)
 
 
 class Station:

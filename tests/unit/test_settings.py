@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -112,6 +113,17 @@ def test_parts_that_start_at_once_share_one_key(tmp_path: Path) -> None:
 
             assert len({one.result() for one in [threads.submit(key) for _ in range(8)]}) == 1
             assert [one.name for one in (folder / "var").iterdir()] == ["secret.key"]
+
+
+def test_a_folder_without_hard_links_has_a_key_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    first = _load(tmp_path, PRESSRUN_SECRET_KEY="")
+    assert len(first.secret_key) >= 32
+    assert _load(tmp_path, PRESSRUN_SECRET_KEY="").secret_key == first.secret_key
+    assert (tmp_path / "var" / "secret.key").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

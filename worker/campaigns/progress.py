@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from worker.campaigns import queries, view_queries
 from worker.campaigns.views import campaign_object, lane_object
 from worker.domain.campaign import resting_beyond
-from worker.domain.delivery import OPEN
+from worker.domain.delivery import OPEN, DeliveryStatus
 from worker.domain.errors import NotFound
 
 # A new campaign's own doorbell has this long before the sweep calls it lost.
@@ -64,6 +64,14 @@ def _finish(connection: Connection, campaign_id: int, now: datetime) -> bool:
     if queries.has_rows(connection, campaign_id, OPEN):
         return False
     return view_queries.finish(connection, campaign_id, now)
+
+
+def nearly_over(connection: Connection, campaign_id: int) -> bool:
+    """Whether nothing but conversations that are open keeps it from its end."""
+    sending = {DeliveryStatus.SENDING}
+    return queries.has_rows(connection, campaign_id, sending) and not queries.has_rows(
+        connection, campaign_id, OPEN - sending
+    )
 
 
 def unplanned(connection: Connection, now: datetime) -> list[int]:

@@ -2,7 +2,7 @@
 
 The kernel wakes those who wait in turn, but who lets go and asks again at once is there before them. So whoever holds
 it again and again looks first, and rests while others wait. Those who give way (bulk mail) stand in a line of their
-own, of which one at a time is at the lock itself: everybody else (a reader who signs up) waits for one of them at most.
+own, of which one at a time is at the lock itself: everybody else (a reader who signs up) usually waits for one of them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,17 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-# Whoever gives way goes all the same after this: a flood of sign-ups must not let the leases of bulk mail run out.
+# Whoever gives way goes all the same after this, and for a second does not ask again: a flood of sign-ups must not let
+# the leases of bulk mail run out.
 _GIVES_WAY_SECONDS = 0.05
+_AFTER_A_FLOOD_SECONDS = 1.0
+# The line is a courtesy. Where it does not move, its first was stopped (SIGSTOP, a frozen container): go without it.
+_LINE_SECONDS = 1.0
+_WITHOUT_LINE_SECONDS = 10.0
 _LOOKS_EVERY_SECONDS = 0.001
 
 
@@ -29,34 +34,35 @@ class FileLock:
         self._waiting = path.with_name(f"{path.name}.waiting")
         self._urgent = path.with_name(f"{path.name}.urgent")
         self._line = path.with_name(f"{path.name}.line")
+        self._hurries_until = 0.0
 
     @contextmanager
     def held(self, *, gives_way: bool = False) -> Iterator[None]:
         """Waits for its turn. Raises `OSError` where the files cannot be opened."""
         with ExitStack() as stack:
-            if gives_way:
+            if gives_way and time.monotonic() >= self._hurries_until:
                 # given back behind the lock itself, so that who waits there is there before the next of the line
-                self._wait_for(stack.enter_context(_opened(self._line)))
-                self._give_way()
+                self._let_others_pass(stack.enter_context(_opened(self._line)))
             fd = stack.enter_context(_opened(self._path))
-            if gives_way:
-                self._wait_for(fd)
-            elif not _try(fd):
-                with _opened(self._urgent) as urgent:
-                    fcntl.flock(urgent, fcntl.LOCK_SH)
-                    self._wait_for(fd)
+            if not _try(fd):
+                with self._seen_waiting(), ExitStack() as urgent:
+                    if not gives_way:
+                        fcntl.flock(urgent.enter_context(_opened(self._urgent)), fcntl.LOCK_SH)
+                    fcntl.flock(fd, fcntl.LOCK_EX)
             yield
 
-    def _wait_for(self, fd: int) -> None:
-        if not _try(fd):
-            with _opened(self._waiting) as waiting:
-                fcntl.flock(waiting, fcntl.LOCK_SH)
-                fcntl.flock(fd, fcntl.LOCK_EX)
+    def _let_others_pass(self, line: int) -> None:
+        with self._seen_waiting():
+            if not _within(_LINE_SECONDS, lambda: _try(line)):
+                self._hurries_until = time.monotonic() + _WITHOUT_LINE_SECONDS
+            elif not _within(_GIVES_WAY_SECONDS, lambda: not _is_held(self._urgent)):
+                self._hurries_until = time.monotonic() + _AFTER_A_FLOOD_SECONDS
 
-    def _give_way(self) -> None:
-        until = time.monotonic() + _GIVES_WAY_SECONDS
-        while _is_held(self._urgent) and time.monotonic() < until:
-            time.sleep(_LOOKS_EVERY_SECONDS)
+    @contextmanager
+    def _seen_waiting(self) -> Iterator[None]:
+        with _opened(self._waiting) as fd:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
 
     def has_waiters(self) -> bool:
         """Whether somebody waits for it now."""
@@ -84,3 +90,12 @@ def _try(fd: int) -> bool:
 def _is_held(path: Path) -> bool:
     with _opened(path) as fd:
         return not _try(fd)
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(_LOOKS_EVERY_SECONDS)
+    return True

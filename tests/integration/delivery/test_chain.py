@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from threading import Timer
 from typing import cast
 
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
+from tests.integration.campaigns.readers import set_status
 from tests.ledger import seed_campaign
 from tests.smtpd import Rule, SmtpServer
 from worker.domain.doorbell import RecordingDoorbell
 from worker.station import Station
 from worker.storage.database import Database
-from worker.storage.models import CampaignRow
+from worker.storage.models import CampaignRow, LeaseRow
 
 
 def turn(station: Station) -> None:
@@ -52,3 +54,22 @@ def test_what_is_left_for_later_keeps_it_open(station: Callable[..., Station], d
         turn(one)
         assert len(server.messages) == 9
     assert ends(database) == {"first": False}
+
+
+def test_the_last_turn_waits_for_mails_that_another_process_has_under_way(
+    station: Callable[..., Station], database: Database
+) -> None:
+    with SmtpServer() as server:
+        one = station(server.url, PRESSRUN_BULK_PROCESSES="1")
+        now = datetime.now(UTC)
+        seeded = seed_campaign(database, now, 10, post_id="first")
+        with database.write() as connection:
+            lease = {"owner": "elsewhere:1.journal", "claimed_at": now, "expires_at": now + timedelta(hours=1)}
+            lease_id = connection.execute(insert(LeaseRow).values(lease).returning(LeaseRow.id)).scalar_one()
+        set_status(database, seeded.deliveries[:1], "sending", lease_id=lease_id)
+        timer = Timer(0.5, set_status, (database, seeded.deliveries[:1], "sent"), {"lease_id": None})
+        timer.start()
+        turn(one)
+        timer.join()
+        assert len(server.messages) == 9
+    assert ends(database) == {"first": True}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import fcntl
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.running import wait_until
+from worker.storage import filelock
 from worker.storage.database import Database, DatabaseUnavailable
 from worker.storage.filelock import FileLock
 
@@ -59,7 +62,9 @@ def test_it_is_known_for_as_long_as_somebody_waits(path: Path) -> None:
     assert not lock.has_waiters()
 
 
-def test_who_gives_way_lets_those_go_first_that_came_later(path: Path) -> None:
+def test_who_gives_way_lets_those_go_first_that_came_later(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # where the machine is busy, who is woken may take longer than they wait
+    monkeypatch.setattr(filelock, "_GIVES_WAY_SECONDS", 10.0)
     lock = FileLock(path)
     for _ in range(20):
         done = list[int]()
@@ -82,6 +87,23 @@ def test_who_gives_way_goes_all_the_same_when_others_never_stop_coming(path: Pat
         fcntl.flock(urgent, fcntl.LOCK_SH)
         with lock.held(gives_way=True):
             pass
+
+
+def test_a_line_whose_first_is_stopped_holds_up_nobody_for_long(path: Path) -> None:
+    """Stopped while it waited: it has the line, and not the lock. Without an end of patience this would hang."""
+    lock = FileLock(path)
+    with _process(path, True) as first:
+        try:
+            with lock.held():
+                wait_until(lambda: _held(path, "line"), 10)
+                first.send_signal(signal.SIGSTOP)
+                wait_until(lambda: psutil.Process(first.pid).status() == psutil.STATUS_STOPPED, 10)
+            for _ in range(20):
+                with lock.held(gives_way=True):
+                    pass
+            assert _held(path, "line")
+        finally:
+            first.kill()
 
 
 def _held(path: Path, kind: str) -> bool:
