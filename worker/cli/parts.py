@@ -96,13 +96,15 @@ def _flower(settings: Settings) -> Run:
 def _redis(settings: Settings) -> Run:
     from worker.embedded import redis_command
 
-    binary, config = redis_command(settings.var_dir, settings.redis_socket)
+    # read before the folder changes, since it is found from here
+    socket = settings.redis_socket
+    binary, config = redis_command(settings.var_dir, socket)
     folder = Path(config).parent
     # Names without folders, and a socket relative to here: the server shows both in its command line, where a
     # folder that happens to be called like another part would be taken for it.
     os.chdir(folder)
-    socket = os.path.relpath(settings.redis_socket, folder)
-    return lambda: os.execv(binary, [Path(binary).name, Path(config).name, "--unixsocket", socket])  # noqa: S606
+    near = os.path.relpath(socket, folder.resolve())
+    return lambda: os.execv(binary, [Path(binary).name, Path(config).name, "--unixsocket", near])  # noqa: S606
 
 
 def _inbox(settings: Settings) -> Run:
