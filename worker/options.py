@@ -10,15 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from worker.bounds import MIN_SECRET, MIN_TOKEN, Count, Days, Hours, Port, Rate, Seconds
 from worker.domain.warmup import DEFAULT_SCHEDULE, checked_schedule
 
-MIN_SECRET = 32
-MIN_TOKEN = 16
 OutcomePolicy = Literal["retry", "hold"]
-Port = Annotated[int, Field(ge=0, le=65535)]
-# 100 years: more than anybody waits, and less than a date can hold
-Seconds = Annotated[float, Field(gt=0, le=3_155_760_000)]
-Hours = Annotated[float, Field(gt=0, le=876_600)]
 
 
 class Settings(BaseModel):
@@ -77,7 +72,9 @@ class Settings(BaseModel):
         "not through a proxy.",
     )
     trusted_proxies: tuple[str, ...] = Field((), description="Networks whose `X-Forwarded-For` is believed.")
-    max_event_bytes: Annotated[int, Field(ge=65536)] = Field(1_048_576, description="Largest event body, in bytes.")
+    max_event_bytes: Annotated[int, Field(ge=65536, le=1_073_741_824)] = Field(
+        1_048_576, description="Largest event body, in bytes."
+    )
     request_timeout_seconds: Seconds = Field(
         30, description="Time a client has for a whole request; a slower one is hung up on."
     )
@@ -96,10 +93,10 @@ class Settings(BaseModel):
     smtp_connections: Annotated[int, Field(ge=1, le=1000)] = Field(
         20, description="SMTP connections of each sending process."
     )
-    smtp_connections_all: Annotated[int, Field(ge=0)] = Field(
+    smtp_connections_all: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
         0, description="SMTP connections to the relay from all processes together. 0: as many as they have."
     )
-    smtp_messages_per_connection: Annotated[int, Field(ge=1)] = Field(
+    smtp_messages_per_connection: Annotated[int, Field(ge=1, le=1_000_000_000)] = Field(
         100, description="Messages before a connection is closed."
     )
     smtp_connect_timeout_seconds: Seconds = Field(
@@ -129,10 +126,10 @@ class Settings(BaseModel):
     )
     smtp_verify: bool = Field(True, description="Whether TLS certificates are checked.")
     smtp_ca_file: str = Field("", description="Extra certificate authorities (PEM file).")
-    limit_per_second: Annotated[float, Field(gt=0)] | None = Field(
+    limit_per_second: Rate | None = Field(
         None, description="Overall mails per second over all workers. Unset: none."
     )
-    transport_limit_per_second: Annotated[float, Field(gt=0)] | None = Field(
+    transport_limit_per_second: Rate | None = Field(
         None, description="Mails per second to the relay. Unset: none."
     )
     transactional_share: Annotated[float, Field(gt=0, lt=1)] = Field(
@@ -157,7 +154,7 @@ class Settings(BaseModel):
     unknown_transactional: OutcomePolicy = Field("retry", description="The same for transactional mail.")
 
     # -- campaigns and audience
-    campaigns_per_hour: Annotated[int, Field(ge=1)] = Field(
+    campaigns_per_hour: Count = Field(
         10, description="Campaigns of one publication in an hour before more are held."
     )
     post_max_age_hours: Hours | None = Field(
@@ -167,19 +164,19 @@ class Settings(BaseModel):
     confirmation_interval_seconds: Seconds = Field(
         600, description="Least time between two confirmations to one address."
     )
-    confirmations_per_day: Annotated[int, Field(ge=1)] = Field(
+    confirmations_per_day: Count = Field(
         3, description="Confirmations to one address in 24 hours."
     )
-    signups_per_ip_hour: Annotated[int, Field(ge=1)] = Field(
+    signups_per_ip_hour: Count = Field(
         20, description="Sign-ups from one IP address in an hour; of IPv6, from one /64 network."
     )
 
     # -- housekeeping
     sweep_seconds: Seconds = Field(5, description="How often the sweep looks for what is due, lost or expired.")
-    retention_days: Annotated[int, Field(ge=1)] = Field(
+    retention_days: Days = Field(
         400, description="Days that events and finished deliveries are kept."
     )
-    pending_retention_days: Annotated[int, Field(ge=1)] = Field(
+    pending_retention_days: Days = Field(
         30, description="Days that a sign-up nobody confirmed is kept after its last link expired."
     )
     shutdown_seconds: Seconds = Field(20, description="Time a worker takes to finish or give back on SIGTERM.")

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from worker.bounds import MIN_TOKEN, Count, Hours, Rate
 from worker.domain.errors import ConfigurationError
 from worker.domain.publication import Brand, MailingList, Publication, Sender, WarmupStart
 from worker.domain.warmup import checked_schedule
@@ -99,9 +100,9 @@ class _File(_Strict):
     post_body: Literal["full", "excerpt"] = "full"
     welcome: bool = False
     templates: str = ""
-    limit_per_second: Annotated[float, Field(gt=0, strict=False)] | None = None
-    campaigns_per_hour: Annotated[int, Field(ge=1)] | None = None
-    post_max_age_hours: Annotated[float, Field(gt=0, strict=False)] | None = None
+    limit_per_second: Annotated[Rate, Field(strict=False)] | None = None
+    campaigns_per_hour: Count | None = None
+    post_max_age_hours: Annotated[Hours, Field(strict=False)] | None = None
     token_sha256: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default_factory=list)
     warmup: _WarmupFile | None = None
     sender: _SenderFile
@@ -161,7 +162,7 @@ def _publication(path: Path, file: _File, environ: Mapping[str, str]) -> Publica
         campaigns_per_hour=file.campaigns_per_hour,
         post_max_age_hours=file.post_max_age_hours,
         warmup=None if file.warmup is None else _warmup(file.warmup),
-        token_hashes=(*file.token_sha256, *(_sha256(one) for one in _split(environ, token))),
+        token_hashes=(*file.token_sha256, *(_token_hash(one, token) for one in _split(environ, token))),
         signing_secrets=tuple(_signing_secret(one, secret) for one in _split(environ, secret)),
         ghost_secrets=tuple(_split(environ, ghost)),
         templates=_templates(path, file.templates),
@@ -185,7 +186,9 @@ def _split(environ: Mapping[str, str], name: str) -> list[str]:
     return [part.strip() for part in environ.get(name, "").split(",") if part.strip()]
 
 
-def _sha256(token: str) -> str:
+def _token_hash(token: str, name: str) -> str:
+    if len(token) < MIN_TOKEN:
+        raise ConfigurationError(f"{name}: found a token of {len(token)} characters; allowed: {MIN_TOKEN} or more")
     return hashlib.sha256(token.encode()).hexdigest()
 
 

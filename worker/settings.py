@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import tempfile
 import tomllib
@@ -14,8 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 
 from worker import resources
+from worker.bounds import MIN_SECRET
 from worker.domain.errors import ConfigurationError
-from worker.options import MIN_SECRET, Settings
+from worker.options import Settings
 
 __all__ = ["PREFIX", "Settings", "load_settings"]
 
@@ -91,13 +93,33 @@ def _check_urls(settings: Settings) -> Settings:
             shown = f"scheme {scheme!r}" if colon else "no scheme"
             allowed = ", ".join(f"{one}://…" for one in schemes)
             raise ConfigurationError(f"{PREFIX}{key}: found {shown}; allowed: {allowed}")
-    _check_redis_port(settings.redis_url)
+    _check_redis(settings.redis_url)
+    if settings.public_url and not _starts_links(settings.public_url):
+        raise ConfigurationError(
+            f"{PREFIX}PUBLIC_URL: found {settings.public_url!r}; allowed: https://mail.blog.example, with a port or a "
+            "path where there is one, and nothing else"
+        )
     return settings
 
 
-def _check_redis_port(url: str) -> None:
+def _starts_links(url: str) -> bool:
+    """Whether a path can be put behind it."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    plain = bool(parts.hostname) and "@" not in parts.netloc and not any(one.isspace() for one in url)
+    return plain and not {"?", "#"} & set(url)
+
+
+def _check_redis(url: str) -> None:
     try:
         _ = urlsplit(url).port
+        if not re.fullmatch(r"/?\d*", urlsplit(url).path):
+            raise ConfigurationError(
+                f"{PREFIX}REDIS_URL: found database {urlsplit(url).path[1:]!r}; allowed: a number, as in redis://host:6379/0"
+            )
     except ValueError:
         raise ConfigurationError(
             f"{PREFIX}REDIS_URL: found a port that is no port; allowed: redis://:password@host:6379/0, with `/`, `?`, "
@@ -137,9 +159,12 @@ def _with_secret(settings: Settings) -> Settings:
         raise ConfigurationError(
             f"PRESSRUN_VAR_DIR: {settings.var_dir} cannot be written ({error.strerror}); give a folder that can"
         ) from None
-    key = path.read_text("ascii")
-    if len(key) < MIN_SECRET:
-        raise ConfigurationError(f"{path}: holds no key; delete the file and start again")
+    key = path.read_text("ascii", errors="replace")
+    if len(key) < MIN_SECRET or not key.isascii():
+        raise ConfigurationError(
+            f"{path}: holds no key; restore it from a backup (without it links in mails already sent stop working), or "
+            "delete the file and start again"
+        )
     return settings.model_copy(update={"secret_key": key})
 
 

@@ -38,12 +38,13 @@ def test_the_sample_is_what_the_design_says() -> None:
 
 def test_secrets_come_from_the_environment(config: Path) -> None:
     environ = {
-        "PRESSRUN_DAILY_TOKEN": "one, two",
+        "PRESSRUN_DAILY_TOKEN": "one token of many, two tokens of many",
         "PRESSRUN_DAILY_SECRET": f"{_SECRET},{_SECRET[:-6]}AAAAA=",
         "PRESSRUN_DAILY_GHOST_SECRET": "boo",
     }
     daily = load_publications(_write(config, _SAMPLE), environ)["daily"]
-    assert daily.token_hashes == tuple(hashlib.sha256(one).hexdigest() for one in (b"one", b"two"))
+    tokens = (b"one token of many", b"two tokens of many")
+    assert daily.token_hashes == tuple(hashlib.sha256(one).hexdigest() for one in tokens)
     assert daily.signing_secrets[0] == bytes(range(32))
     assert len(daily.signing_secrets) == 2
     assert daily.ghost_secrets == ("boo",)
@@ -127,7 +128,7 @@ def test_a_slug_must_fit_urls_and_variables(config: Path) -> None:
 
 def test_two_publications_may_not_share_a_credential(config: Path) -> None:
     _write(config, _SAMPLE, "weekly")
-    environ = {"PRESSRUN_DAILY_TOKEN": "same", "PRESSRUN_WEEKLY_TOKEN": "same"}
+    environ = {"PRESSRUN_DAILY_TOKEN": "the same for both", "PRESSRUN_WEEKLY_TOKEN": "the same for both"}
     with pytest.raises(ConfigurationError, match="'daily' and 'weekly' share a token"):
         load_publications(_write(config, _SAMPLE), environ)
 

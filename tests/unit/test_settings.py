@@ -86,6 +86,42 @@ def test_a_wrong_key_of_the_file_is_named(tmp_path: Path, file: str, message: st
         _load(tmp_path, file)
 
 
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"PUBLIC_URL": "https://x y"}, "found 'https://x y'; allowed: https://mail.blog.example"),
+        ({"PUBLIC_URL": "https://x.example/?q=1"}, "found 'https://x.example/?q=1'; allowed"),
+        ({"PUBLIC_URL": "https://u:p@x.example"}, "allowed: https://mail.blog.example"),
+        ({"PUBLIC_URL": "https://x.example:abc"}, "allowed: https://mail.blog.example"),
+        ({"PUBLIC_URL": "https://"}, "allowed: https://mail.blog.example"),
+        ({"REDIS_URL": "redis://127.0.0.1:1/xx"}, "found database 'xx'; allowed: a number"),
+        ({"CAMPAIGNS_PER_HOUR": "9" * 23}, "allowed: less than or equal to 1000000000"),
+        ({"SIGNUPS_PER_IP_HOUR": "9" * 23}, "allowed: less than or equal to 1000000000"),
+        ({"RETENTION_DAYS": "3000000000"}, "allowed: less than or equal to 36500"),
+        ({"LIMIT_PER_SECOND": "1e300"}, "allowed: less than or equal to 1000000000"),
+    ],
+)
+def test_what_would_break_later_is_refused_at_once(tmp_path: Path, environ: dict[str, str], said: str) -> None:
+    (name,) = environ
+    with pytest.raises(ConfigurationError, match=f"^PRESSRUN_{name}: ") as caught:
+        _load(tmp_path, **{f"PRESSRUN_{name}": environ[name]})
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.example", "https://x.example:8443/press", "http://[::1]:8025", "http://127.0.0.1/"]
+)
+def test_links_start_with_any_address_a_path_can_follow(tmp_path: Path, url: str) -> None:
+    assert _load(tmp_path, PRESSRUN_PUBLIC_URL=url).public_url == url
+
+
+def test_a_damaged_key_says_what_its_loss_costs(tmp_path: Path) -> None:
+    _load(tmp_path, PRESSRUN_SECRET_KEY="")
+    (tmp_path / "var" / "secret.key").write_bytes(b"\xff\xfe" * 40)
+    with pytest.raises(ConfigurationError, match="holds no key; restore it from a backup"):
+        _load(tmp_path, PRESSRUN_SECRET_KEY="")
+
+
 def test_a_wrong_secret_is_never_shown(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         _load(tmp_path, "flower_password = 12345678")

@@ -18,6 +18,8 @@ _MAX_LINE = 1_048_576
 _MAX_NAME = 512
 _MAX_LOCALE = 35
 _MAX_LABEL = 128
+# What the reader says of a file that ends within quotes.
+_OPEN_QUOTE = "unexpected end of data"
 _BOM = b"\xef\xbb\xbf"
 
 _YES = frozenset({"1", "true", "yes", "x"})
@@ -51,8 +53,8 @@ def read_rows(stream: BinaryIO) -> Iterator[ReaderRow | BadRow]:
 
     Columns: `email` (needed), `name`, `locale`, `consent_at` (RFC 3339), `consent_ip`, `consent_evidence`, `labels`
     (separated by `;`). Any other column is a label: 1, true, yes or x sets it, nothing, 0, false or no does not, and
-    any other value makes `column:value`. Raises `InvalidInput` naming the line where the file as a whole is wrong;
-    what cannot be decoded is found before the first row where the stream can seek.
+    any other value makes `column:value`. Raises `InvalidInput` naming the line where the file as a whole is wrong, or
+    the rest of it is in an open quote; what cannot be decoded is found before the first row where the stream can seek.
     """
     if stream.seekable():
         start = stream.tell()
@@ -68,6 +70,11 @@ def read_rows(stream: BinaryIO) -> Iterator[ReaderRow | BadRow]:
         except StopIteration:
             return
         except csv.Error as error:
+            if str(error) == _OPEN_QUOTE:
+                raise InvalidInput.of(
+                    f"line {line}", f"a quote is opened and never closed: nothing from here on was read"
+                    f"{_lines(line, lines.line_num)}; close it and run the import again"
+                ) from None  # fmt: skip
             yield BadRow(line, f"{error}{_lines(line, lines.line_num)}")
             continue
         if not fields:

@@ -54,7 +54,7 @@ def import_csv(
     """Import all rows; bad ones are reported and skipped. `progress` is called after each transaction.
 
     Raises `InvalidInput` for a file that is wrong as a whole. Of a stream that can seek nothing has been imported
-    then.
+    then, but where a quote stays open: of what stands before it, some has.
     """
     result = ImportResult()
     batch: dict[str, ReaderRow] = {}

@@ -24,7 +24,7 @@ _WATCH_SECONDS = 1.0
 
 @click.command("status", short_help="Show campaigns, queues, limits and warm-ups.")
 @click.argument("campaign", type=ID, required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(min=1), help="Campaigns to show.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 100_000), help="Campaigns to show.")
 @click.option("--watch", is_flag=True, help="Show again every second, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def status(campaign: int | None, limit: int, *, watch: bool, as_json: bool) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
@@ -23,6 +23,8 @@ from worker.storage.filelock import FileLock
 
 # The lock makes waits short; this only covers a foreign tool (a backup, say) that holds the file.
 _SQLITE_BUSY_SECONDS = 10
+
+_NO_DATABASE = "file is not a database"
 
 # Our transactions take milliseconds. One whose client is silent for this long belongs to a process that was
 # stopped in the middle of it, and must not keep its locks for as long as that lasts.
@@ -42,7 +44,7 @@ class Database:
     gives_way = False
 
     def __init__(self, url: str, *, pool_size: int = 5) -> None:
-        self.url = make_url(url)
+        self.url = _url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.engine = _engine(url, self.is_sqlite, pool_size)
         self._lock = FileLock(Path(f"{self.url.database}.lock")) if self.is_sqlite else None
@@ -91,6 +93,17 @@ class Database:
                     where = f"database {self.url.database}"
                     raise DatabaseUnavailable(f"{where}: {error.strerror}: {error.filename}") from error
             yield
+
+
+def _url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        # not shown: it holds a password
+        raise ConfigurationError(
+            "PRESSRUN_DATABASE_URL: is no URL; allowed: postgresql://user:password@host:5432/name, with `/`, `?`, `#` "
+            "and `@` in the password written %2F, %3F, %23 and %40"
+        ) from None
 
 
 def _engine(url: str, is_sqlite: bool, pool_size: int) -> Engine:
@@ -145,12 +158,23 @@ def _translated(shown: str) -> Iterator[None]:
     except DBAPIError as error:
         if error.connection_invalidated:
             raise DatabaseUnavailable(f"database {shown}: {_first_line(error)}") from error
+        if _first_line(error) == _NO_DATABASE:
+            raise ConfigurationError(_damaged(shown)) from error
         raise
     except PoolTimeout as error:
         raise DatabaseUnavailable(f"database {shown}: all connections are in use") from error
     except sqlite3.OperationalError as error:
         # from `_prepare_sqlite`, which runs outside SQLAlchemy's own translation
         raise DatabaseUnavailable(f"database {shown}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        if str(error) == _NO_DATABASE:
+            raise ConfigurationError(_damaged(shown)) from error
+        raise
+
+
+def _damaged(shown: str) -> str:
+    fix = "restore it from a backup, or move it away and run `pressrun db upgrade`"
+    return f"database {shown}: is no SQLite database; {fix}"
 
 
 def _first_line(error: DBAPIError) -> str:

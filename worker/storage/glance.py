@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker.domain.errors import ConfigurationError, TemporaryError
@@ -69,12 +70,17 @@ def _sqlite(url: str) -> Iterator[Ask]:
         # rw, since a look at a WAL database may have to make its shared-memory file; it never makes the database
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=rw", uri=True, timeout=5)
     except sqlite3.OperationalError:
+        if Path(path).exists():
+            raise ConfigurationError(f"database {path}: cannot be read by this user; give it the right to") from None
         raise ConfigurationError(f"there is no database at {path} yet: run `pressrun db upgrade`") from None
     try:
         connection.execute("PRAGMA query_only=ON")
         yield lambda sql, values: connection.execute(sql, _as_text(values)).fetchall()
     except sqlite3.OperationalError as error:
         raise _unready(str(error), missing="no such" in str(error)) from None
+    except sqlite3.DatabaseError as error:
+        # damaged, or no database at all
+        raise ConfigurationError(f"database {path}: {error}; restore it from a backup") from None
     finally:
         connection.close()
 

@@ -60,8 +60,8 @@ TABLE = (
          f"{_RECOVER}::test_a_dead_owners_journal_decides"),
     ),
     Mutation(
-        "a body that begins is not journalled", 4, "worker/delivery/carrier.py",
-        "lambda: self._books.begins(job.claimed)", "lambda: None",
+        "a body that begins is not journalled", 4, "worker/delivery/journal.py",
+        "% (self._waiting, claimed.id, claimed.lease_id))", "[:2] % self._waiting)",
         ("tests/integration/delivery/test_unknown.py::test_a_process_that_died",),
     ),
     Mutation(
@@ -91,7 +91,7 @@ TABLE = (
     ),
     Mutation(
         "one process sends all confirmations", 7, "worker/options.py",
-        '2, description="Processes that send transactional mail', '1, description="Processes that send transactional mail',
+        '2, description="Processes that send transactional', '1, description="Processes that send transactional',
         ("tests/faults/test_promise_7.py::test_the_lane_goes_on_while_one_of_its_processes_stands_still",),
     ),
     Mutation(

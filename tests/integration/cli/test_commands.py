@@ -316,3 +316,21 @@ def test_a_check_says_what_blocks_the_way_out(monkeypatch: pytest.MonkeyPatch) -
         found = {one.what: one for one in findings(None, lambda _name: [])}
     assert not found["mail servers"].ok
     assert "port 25" in found["mail servers"].words
+
+
+@pytest.mark.parametrize("command", [("status",), ("db", "upgrade"), ("audit",)])
+def test_a_file_that_is_no_database_is_one_clear_line(tmp_path: Path, command: tuple[str, ...]) -> None:
+    environ = environment(tmp_path)
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "pressrun.db").write_bytes(b"no database" * 500)
+    done = run(environ, *command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "restore it from a backup" in done.stderr
+
+
+def test_a_database_url_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    done = run(environment(tmp_path, PRESSRUN_DATABASE_URL="postgresql://u:pw@127.0.0.1:abc/x"), "db", "upgrade")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pressrun: PRESSRUN_DATABASE_URL: is no URL; allowed: ")
+    assert "pw@" not in done.stderr

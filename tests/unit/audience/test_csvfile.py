@@ -91,8 +91,9 @@ def test_a_bad_row_is_reported_with_its_line_and_the_next_one_read(row: str, sai
 
 
 def test_an_open_quote_says_which_lines_it_swallowed() -> None:
-    swallowed = 'email,name\nana@example.com,"Ana\nbo@example.com,Bo\ncy@example.com,Cy\n'
-    assert bad(swallowed) == [(2, "unexpected end of data (lines 2 to 4)")]
+    swallowed = 'email,name\nfirst@example.com\nana@example.com,"Ana\nbo@example.com,Bo\ncy@example.com,Cy\n'
+    with pytest.raises(InvalidInput, match=r"^line 3: a quote is opened and never closed: .* \(lines 3 to 5\)"):
+        rows(swallowed)
     closed = 'email,name\nana@example.com,"Ana\nbo@example.com,"\ncy@example.com,Cy\n'
     ((line, reason),) = bad(closed)
     assert line == 2
