@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -52,7 +52,9 @@ class Audit:
         found = state(self._database)
         if found.status is not MigrationStatus.CURRENT:
             words = f"the database is at {found.current or 'no'} migration, this version needs {found.head}"
-            return [Finding.of(Kind.MIGRATION, 1, words)]
+            finding = Finding.of(Kind.MIGRATION, 1, words)
+            newer = found.status is MigrationStatus.NEWER
+            return [replace(finding, fix="install the newer Pressrun that made it")] if newer else [finding]
         now = self._clock.now()
         with self._database.read() as connection:
             findings = list(quick(connection, self._rules, now))

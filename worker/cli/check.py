@@ -122,6 +122,9 @@ def _database(system: System) -> str:
     from worker.storage.migrate import state
 
     require_migrated(system.database)
+    # a transaction with nothing in it: a read-only disk is seen here, not by the first reader who signs up
+    with system.database.write():
+        pass
     url = system.database.url.render_as_string(hide_password=True)
     return f"{url}, migration {state(system.database).current}"
 

@@ -17,7 +17,7 @@ from worker.cli.warmups import configured, warmup_lines
 from worker.delivery.warmup_glance_queries import warmups
 from worker.domain.errors import ConfigurationError
 from worker.settings import Settings
-from worker.storage.glance import Ask, looking
+from worker.storage.glance import Ask, looking, refuse_newer
 
 _WATCH_SECONDS = 1.0
 
@@ -53,6 +53,7 @@ def _look(settings: Settings, campaign: int | None, limit: int) -> dict[str, Any
 
     now = datetime.now(UTC)
     with looking(settings.database) as ask:
+        refuse_newer(ask)
         seen = glance_queries.status(ask, now, campaign_id=campaign, limit=limit)
         warming = _warmups(ask, settings, now)
     return {**seen, "warmup": warming, "breakers": breakers(settings)}

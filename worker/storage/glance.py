@@ -18,6 +18,8 @@ from worker.storage.moments import as_stored
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+_MIGRATIONS = Path(__file__).with_name("migrations") / "versions"
+
 Ask = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """`ask(sql, values)`; values stand as `?` in the SQL on every database, times and dates are given as such."""
 
@@ -31,6 +33,20 @@ def looking(url: str) -> Iterator[Ask]:
     look = _sqlite if url.startswith("sqlite") else _postgresql
     with look(url) as ask:
         yield ask
+
+
+def refuse_newer(ask: Ask) -> None:
+    """Raise `ConfigurationError` for a database of a newer version.
+
+    Migrations are numbered; the newest of this version is the last file's. Alembic itself takes long to import.
+    """
+    head = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*_*.py"))
+    current = next((str(row[0]) for row in ask("SELECT version_num FROM alembic_version", ())), "")
+    if current > head:
+        raise ConfigurationError(
+            f"the database is at {current}, which this version (up to {head}) does not know: it was made by a newer "
+            "Pressrun; install that version or newer"
+        )
 
 
 def moment(value: Any) -> datetime | None:

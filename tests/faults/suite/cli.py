@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,11 +78,17 @@ def _one(schedule: Schedule, results: Path, *, keep: bool, note: bool) -> None:
     name = f"{schedule.setting.database}-{schedule.seed}"
     folder = Path(tempfile.mkdtemp(prefix="pr-faults-")) / "run"
     try:
-        result = run(schedule, folder)
+        try:
+            result = run(schedule, folder)
+        except Exception:
+            # one seed that breaks the suite must not end a night's run
+            print(traceback.format_exc(), flush=True)
+            broke = {"seed": schedule.seed, "database": schedule.setting.database, "readers": schedule.setting.readers}
+            _write(results, {**broke, "good": False, "findings": {"broke": 1}, "doubles": {}, "received": 0})
+            return
         print("\n".join(said(result)), flush=True)
         if note:
-            with results.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(result.record()) + "\n")
+            _write(results, result.record())
         if keep or not result.good:
             kept = FOLDER / name
             shutil.rmtree(kept, ignore_errors=True)
@@ -90,6 +97,11 @@ def _one(schedule: Schedule, results: Path, *, keep: bool, note: bool) -> None:
             print(f"  kept in {kept}")
     finally:
         shutil.rmtree(folder.parent, ignore_errors=True)
+
+
+def _write(results: Path, record: dict[str, Any]) -> None:
+    with results.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
 
 
 def said(result: Result) -> Iterator[str]:

@@ -334,3 +334,18 @@ def test_a_database_url_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("pressrun: PRESSRUN_DATABASE_URL: is no URL; allowed: ")
     assert "pw@" not in done.stderr
+
+
+def test_a_database_of_a_newer_version_is_named_by_whoever_looks(tmp_path: Path) -> None:
+    environ = environment(tmp_path)
+    assert run(environ, "db", "upgrade").returncode == 0
+    with sqlite3.connect(tmp_path / "var" / "pressrun.db") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    for command in (("status",), ("status", "--json"), ("db", "upgrade")):
+        done = run(environ, *command)
+        assert (done.returncode, done.stdout) == (1, ""), command
+        assert "9999" in done.stderr
+        assert "install that version or newer" in done.stderr
+    found = run(environ, "audit")
+    assert "install the newer Pressrun" in found.stdout
+    assert "db upgrade" not in found.stdout

@@ -24,7 +24,7 @@ def test_it_comes_up_mends_itself_and_stops_clean(tmp_path: Path) -> None:
     del environ["PRESSRUN_VAR_DIR"]
     with started(environ, "up") as up:
         up.wait_for("Pressrun is up")
-        assert (folder / "var" / "redis.sock").exists()
+        assert (folder / "var" / "pressrun.db").exists()
         assert f"http://127.0.0.1:{environ['PRESSRUN_API_PORT']}/docs" in up.output
         parts = up.parts()
         assert all(parts[part] for part in PARTS), parts

@@ -20,6 +20,8 @@ def deploy(bed: Bed, rng: random.Random) -> str:
     tree = house.next_version()
     house.upgrade(tree)
     house.tree = tree
+    # what is typed from now on is the next version's, too
+    house.environ["PYTHONPATH"] = str(tree)
     for part in parts:
         with house.down(part):
             house.terminate(part)
