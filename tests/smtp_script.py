@@ -35,6 +35,11 @@ class Rule:
     times: int | None = None
     accept: bool = False
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether the usual reply does not follow. An empty line is a reply, too."""
+        return self.reply is not None or self.silent or self.cut
+
 
 @dataclass(frozen=True)
 class Received:

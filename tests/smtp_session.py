@@ -185,7 +185,7 @@ class Session:
         raw = await self._until_dot()
         received = self._received(raw.removeprefix(b".").replace(b"\r\n.", b"\r\n"))
         rule = self.server.rule("dot", self)
-        kept = self.rcpt is not None and (rule is None or rule.accept or not (rule.reply or rule.cut or rule.silent))
+        kept = self.rcpt is not None and (rule is None or rule.accept or not rule.stands_in)
         if kept:
             self.server.accept(received)
             self._kept = True
@@ -222,7 +222,7 @@ class Session:
         """Say what the script wants, or the usual; whether it was a yes."""
         rule = self.server.rule(at, self)
         if rule is not None and await self._act(rule):
-            return rule.reply is not None and rule.reply[0] in "23"
+            return rule.reply is not None and rule.reply[:1] in ("2", "3")
         self._say(usual)
         self._output += then
         return good and usual[0] in "23"

@@ -105,7 +105,7 @@ class Receiver(SmtpServer):
 
 def _answer(rule: Rule | None) -> str:
     """What its client was told of an accepted message."""
-    if rule is None or not (rule.cut or rule.silent or rule.reply or rule.delay):
+    if rule is None or not (rule.stands_in or rule.delay):
         return "250"
     return "cut" if rule.cut else "silent" if rule.silent else "late" if rule.delay else f"reply {rule.reply}"
 
