@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # Tests at once, on servers of their own: one that plays whole systems, the others beside it (tests/conftest.py).
+# JOBS=0: one after the other, as a debugger needs it.
 JOBS ?= 2
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
