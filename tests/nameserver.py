@@ -19,7 +19,7 @@ Zone = Mapping[str, Mapping[str, list[str]]]
 
 
 class NameServer:
-    """`silent` and `failing`: names it does not answer for, or with SERVFAIL."""
+    """`silent` and `failing`: names it does not answer for, or with SERVFAIL; `name AAAA` for one kind alone."""
 
     def __init__(self, zone: Zone, *, silent: tuple[str, ...] = (), failing: tuple[str, ...] = ()) -> None:
         self.zone = dict(zone)
@@ -56,10 +56,10 @@ class NameServer:
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked[name, kind] += 1
-        if name in self.silent:
+        if {name, f"{name} {kind}"} & {*self.silent}:
             return None
         response = dns.message.make_response(query, recursion_available=True)
-        if name in self.failing:
+        if {name, f"{name} {kind}"} & {*self.failing}:
             response.set_rcode(dns.rcode.SERVFAIL)
         elif name not in self.zone:
             response.set_rcode(dns.rcode.NXDOMAIN)

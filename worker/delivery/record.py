@@ -111,8 +111,10 @@ def _verdict(policy: RecordPolicy, result: Result) -> _Verdict:
 
 def _held(policy: RecordPolicy, claimed: Claimed, hold: Hold, now: datetime) -> _Verdict:
     """It has an end all the same: its time runs from when it would first have gone."""
-    if hold.until < policy.retry.end(claimed.first_attempt_at or now, claimed.expires_at):
-        return _Verdict(DeliveryStatus.DEFERRED, hold.reason, hold.until)
+    # what waits for longer than the longest backoff would be taken for a wrong clock's work, again and again
+    until = min(hold.until, now + policy.retry.cap)
+    if until < policy.retry.end(claimed.first_attempt_at or now, claimed.expires_at):
+        return _Verdict(DeliveryStatus.DEFERRED, hold.reason, until)
     return _Verdict(DeliveryStatus.EXPIRED, hold.reason)
 
 

@@ -219,6 +219,16 @@ def test_what_its_hop_takes_not_now_waits_and_no_attempt_is_counted(
     assert_counters_agree(database)
 
 
+def test_a_wait_beyond_the_longest_backoff_is_not_taken_for_a_wrong_clocks_work(
+    database: Database, clock: FakeClock, seeded: Seeded
+) -> None:
+    """A server that asks for 24 hours is looked at again after 4, not with every sweep."""
+    hold(database, clock, claim_one(database, clock, seeded), 24 * 3600)
+    for hours, back in ((0, 0), (3.9, 0), (0.2, 1)):
+        clock.advance(hours=hours)
+        assert due(database, clock).retries() == back
+
+
 def test_what_is_held_again_and_again_expires_with_its_time(
     database: Database, clock: FakeClock, seeded: Seeded
 ) -> None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.nameserver import NameServer
+from tests.nameserver import NameServer, Zone
 from worker.delivery.transports import mx
 from worker.delivery.transports.base import NoRoute, RouteUnknown
 from worker.delivery.transports.mx import LONGEST_SECONDS, NEGATIVE_SECONDS, SHORTEST_SECONDS, MxResolver
@@ -89,8 +89,18 @@ def test_addresses_of_both_kinds_in_turn(clock: FakeClock) -> None:
     assert sorted(found[1:]) == ["192.0.2.1", "192.0.2.2"]
 
 
+@pytest.mark.parametrize("how", ["silent", "failing"])
+def test_one_kind_of_address_that_cannot_be_had_does_not_hide_the_other(clock: FakeClock, how: str) -> None:
+    """RFC 4074 §4: some servers fail to answer AAAA where there is no such record."""
+    zone: Zone = {"mx.example": {"A": ["192.0.2.1"]}, "none.example": {"AAAA": []}}
+    with NameServer(zone, **{how: ("mx.example AAAA", "none.example A")}) as server:
+        assert run(lambda: resolver(server, clock).addresses("mx.example")) == ("192.0.2.1",)
+        with pytest.raises(RouteUnknown, match=r"none\.example"):
+            run(lambda: resolver(server, clock).addresses("none.example"))
+
+
 def test_this_machine_is_nobodys_mail_server(clock: FakeClock) -> None:
-    zone = {"mx.example": {"AAAA": ["::1"], "A": ["127.0.0.1", "0.0.0.0", "192.0.2.2"]}}
+    zone = {"mx.example": {"AAAA": ["::1", "::ffff:127.0.0.1"], "A": ["127.0.0.1", "0.0.0.0", "192.0.2.2"]}}
     with NameServer(zone) as server:
         assert run(lambda: resolver(server, clock, loopback=False).addresses("mx.example")) == ("192.0.2.2",)
 

@@ -123,12 +123,20 @@ class MxResolver:
         )
 
     async def _addresses(self, host: str) -> tuple[tuple[str, ...], float]:
-        six, lived_six = await self._ask(host, "AAAA")
-        four, lived_four = await self._ask(host, "A")
-        both = ([record.address for record in records or ()] for records in (six, four))
+        # asked each by itself: servers exist that answer AAAA with an error and A as they should (RFC 4074 §4)
+        both, failure, lived = [], None, LONGEST_SECONDS
+        for kind in ("AAAA", "A"):
+            try:
+                records, seconds = await self._ask(host, kind)
+                both.append([record.address for record in records or ()])
+            except RouteUnknown as error:
+                failure, seconds = error, SHORTEST_SECONDS
+            lived = min(lived, seconds)
         turns = chain.from_iterable(zip_longest(*both))
         found = tuple(one for one in turns if one is not None and (self._loopback or _is_elsewhere(one)))
-        return found, min(lived_six, lived_four)
+        if failure is not None and not found:
+            raise failure
+        return found, lived
 
     async def _ask(self, name: str, kind: str) -> tuple[list[Any] | None, float]:
         """The records, None where the name does not exist; and how long that holds."""
@@ -154,4 +162,7 @@ class MxResolver:
 
 def _is_elsewhere(address: str) -> bool:
     found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+        # `::ffff:127.0.0.1` is this machine, too
+        found = found.ipv4_mapped
     return not (found.is_loopback or found.is_unspecified or found.is_multicast or found.is_link_local)
