@@ -94,6 +94,11 @@ def _check_urls(settings: Settings) -> Settings:
             allowed = ", ".join(f"{one}://…" for one in schemes)
             raise ConfigurationError(f"{PREFIX}{key}: found {shown}; allowed: {allowed}")
     _check_redis(settings.redis_url)
+    for key, host in (("API_HOST", settings.api_host), ("FLOWER_HOST", settings.flower_host)):
+        try:
+            host.encode("idna")
+        except UnicodeError:
+            raise ConfigurationError(f"{PREFIX}{key}: found {host!r}; allowed: an address or a host's name") from None
     if settings.public_url and not _starts_links(settings.public_url):
         raise ConfigurationError(
             f"{PREFIX}PUBLIC_URL: found {settings.public_url!r}; allowed: https://mail.blog.example, with a port or a "

@@ -94,6 +94,8 @@ def test_a_wrong_key_of_the_file_is_named(tmp_path: Path, file: str, message: st
         ({"PUBLIC_URL": "https://u:p@x.example"}, "allowed: https://mail.blog.example"),
         ({"PUBLIC_URL": "https://x.example:abc"}, "allowed: https://mail.blog.example"),
         ({"PUBLIC_URL": "https://"}, "allowed: https://mail.blog.example"),
+        ({"API_HOST": "not.a.host.."}, "found 'not.a.host..'; allowed: an address or a host's name"),
+        ({"FLOWER_HOST": "a" * 64}, "allowed: an address or a host's name"),
         ({"REDIS_URL": "redis://127.0.0.1:1/xx"}, "found database 'xx'; allowed: a number"),
         ({"CAMPAIGNS_PER_HOUR": "9" * 23}, "allowed: less than or equal to 1000000000"),
         ({"SIGNUPS_PER_IP_HOUR": "9" * 23}, "allowed: less than or equal to 1000000000"),

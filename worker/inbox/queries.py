@@ -13,6 +13,8 @@ from email.parser import BytesHeaderParser, BytesParser
 from pathlib import Path
 from typing import cast
 
+from worker.domain.errors import ConfigurationError
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS mails (
     id INTEGER PRIMARY KEY,
@@ -51,10 +53,18 @@ class Mail:
 
 
 class MailBox:
-    """Opened for each process; `folder` is made when it is missing."""
+    """Opened for each process; `folder` is made when it is missing. Raises `ConfigurationError` where it cannot be."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._open(folder)
+        except (OSError, sqlite3.DatabaseError) as error:
+            raise ConfigurationError(
+                f"PRESSRUN_VAR_DIR: the inbox's folder {folder} cannot be used ({error}); give a folder that can"
+            ) from None
+
+    def _open(self, folder: Path) -> None:
         self._connection = sqlite3.connect(folder / "inbox.db", isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode=WAL")
         # a mail answered with 250 survives the process; the machine's own end is no concern of a demo

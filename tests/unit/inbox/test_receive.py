@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from worker.domain.clock import FakeClock
+from worker.domain.errors import ConfigurationError
 from worker.inbox.pages import create_pages
 from worker.inbox.queries import Incoming, MailBox, parse
 from worker.inbox.receive import Conversation, Keeper
@@ -206,3 +207,17 @@ def test_a_wrong_address_is_answered_in_words(pages: Browser, path: str, status:
     answer = pages.get(path)
     assert answer.status_code == status
     assert answer.headers["content-type"].startswith("text/plain")
+
+
+@pytest.mark.parametrize("in_the_way", ["folder is a file", "database is a folder", "no database"])
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, in_the_way: str) -> None:
+    folder = tmp_path / "inbox"
+    if in_the_way == "folder is a file":
+        folder.touch()
+    elif in_the_way == "database is a folder":
+        (folder / "inbox.db").mkdir(parents=True)
+    else:
+        folder.mkdir()
+        (folder / "inbox.db").write_bytes(b"no database" * 500)
+    with pytest.raises(ConfigurationError, match=r"^PRESSRUN_VAR_DIR: the inbox's folder .* cannot be used"):
+        MailBox(folder)
