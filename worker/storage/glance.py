@@ -43,10 +43,15 @@ def refuse_newer(ask: Ask) -> None:
     head = max(path.name[:4] for path in _MIGRATIONS.glob("[0-9]*_*.py"))
     current = next((str(row[0]) for row in ask("SELECT version_num FROM alembic_version", ())), "")
     if current > head:
-        raise ConfigurationError(
-            f"the database is at {current}, which this version (up to {head}) does not know: it was made by a newer "
-            "Pressrun; install that version or newer"
-        )
+        raise newer(current, head)
+
+
+def newer(current: str | None, head: str) -> ConfigurationError:
+    """What is said of a database that a newer version has migrated."""
+    return ConfigurationError(
+        f"the database is at {current}, which this version (up to {head}) does not know: it was made by a newer "
+        "Pressrun; install that version or newer"
+    )
 
 
 def moment(value: Any) -> datetime | None:

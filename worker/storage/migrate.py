@@ -21,6 +21,7 @@ from sqlalchemy import Connection, event, func, select
 
 from worker.domain.errors import ConfigurationError
 from worker.storage.database import Database
+from worker.storage.glance import newer
 
 HEAD = "head"
 BASE = "base"
@@ -106,10 +107,7 @@ def _state(connection: Connection, scripts: ScriptDirectory) -> MigrationState:
 
 def _refuse_newer(found: MigrationState) -> None:
     if found.status is MigrationStatus.NEWER:
-        raise ConfigurationError(
-            f"the database is at {found.current}, which this version (up to {found.head}) does not know: it was made "
-            "by a newer Pressrun; install that version or newer"
-        )
+        raise newer(found.current, found.head)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ TABLE = (
         ("tests/faults/test_promise_1.py::test_everything_killed_right_after_the_answer",),
     ),
     Mutation(
-        "an event is found by its id alone, not compared", 1, "worker/intake/receive.py",
+        "an event that is on record is not found", 1, "worker/intake/receive.py",
         "if row_id is None:", "if row_id is None and False:",
         ("tests/faults/test_promise_2.py::test_everything_replayed",),
     ),
