@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -51,6 +51,14 @@ class Books:
             self._journal.flush()
         except OSError:
             log.exception("journal_failed")
+
+    def compact(self, leases: Collection[int]) -> None:
+        """Of the journal, keep what is said under these leases."""
+        try:
+            self._journal.compact(leases)
+        except OSError:
+            # a full disk: it stays as it is
+            log.exception("journal_not_compacted")
 
     def given_back(self, job: Job, fault: str = "") -> None:
         """Not begun; with a `fault`, never to be."""

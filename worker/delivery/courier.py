@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import uvloop
@@ -82,6 +82,14 @@ class Courier:
     def submit(self, jobs: Sequence[Job]) -> None:
         """From any thread."""
         self._loop.call_soon_threadsafe(self._accept, jobs)
+
+    def compact_journal(self, leases: Collection[int]) -> None:
+        """Keep what it says of these claims. To be called by the thread that claims."""
+
+        async def compact() -> None:
+            self._books.compact(leases)
+
+        asyncio.run_coroutine_threadsafe(compact(), self._loop).result()
 
     def stop(self, seconds: float) -> None:
         """Finish what is open for at most `seconds`, give back what is not begun, close the connections.

@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,6 +84,28 @@ class Journal:
         if os.fstat(self._fd).st_size > _TRUNCATE_BYTES:
             os.ftruncate(self._fd, 0)
 
+    def compact(self, leases: Collection[int]) -> None:
+        """Keep what is said under these leases; all others are recorded. To be called by the writing thread.
+
+        The file is replaced by one that is whole and locked: a kill at any moment leaves the one or the other.
+        """
+        self.flush()
+        draft = self.path.with_suffix(".draft")
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            kept = _under(leases, self.path.read_bytes())
+            if os.write(fd, kept) < len(kept):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(draft))
+            draft.replace(self.path)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            os.close(fd)
+            raise
+        self._fd, before = fd, self._fd
+        self._torn = False
+        os.close(before)
+
     def close(self) -> None:
         """Everything in it is recorded: the file goes with its owner."""
         self.path.unlink(missing_ok=True)
@@ -104,6 +126,17 @@ def _outcome_line(claimed: Claimed, at: datetime, exchange: Exchange) -> bytes:
     said = 'null,"",""' if reply is None else f'{reply.code},"{reply.enhanced}",{_quoted(reply.text)}'
     head = f'["R",{claimed.id},{claimed.lease_id},"{at.isoformat()}","{exchange.stage}"'
     return f"{head},{said},{_quoted(exchange.detail)},{exchange.duration!r}]\n".encode()
+
+
+def _under(leases: Collection[int], lines: bytes) -> bytes:
+    """Those of whole lines; half a line was nobody's."""
+    wanted = {b"%d" % one for one in leases}
+    kept = []
+    for line in lines.split(b"\n"):
+        parts = line.split(b",", 3)
+        if line.endswith(b"]") and len(parts) > 2 and parts[2].rstrip(b"]") in wanted:
+            kept.append(line + b"\n")
+    return b"".join(kept)
 
 
 def host_id(folder: Path) -> str:
@@ -134,7 +167,11 @@ class Deceased:
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # its owner may have put another in its place meanwhile, and lives
+            lives = not os.path.samestat(os.fstat(fd), os.stat(path))
         except OSError:
+            lives = True
+        if lives:
             os.close(fd)
             return None
         return cls(fd, path)

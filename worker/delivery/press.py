@@ -159,9 +159,14 @@ class Press:
         return self._journal.large
 
     def drain(self, seconds: float) -> None:
-        """Wait until all is recorded, `seconds` at most; then the journal starts afresh."""
+        """Wait until all is recorded, `seconds` at most; then the journal starts afresh.
+
+        Where something is always under way (a server that takes its minutes), it keeps what is, and no more.
+        """
         if self._recorder.wait_idle(seconds):
             self._journal.truncate()
+        elif self._journal.large:
+            self._courier.compact_journal(self._recorder.leases)
 
     def close(self) -> None:
         self._courier.stop(_STOP_SECONDS)

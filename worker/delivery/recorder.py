@@ -78,6 +78,12 @@ class Recorder:
         """Deliveries claimed and not recorded."""
         return self._open
 
+    @property
+    def leases(self) -> set[int]:
+        """Of the claims that are not wholly recorded."""
+        with self._idle:
+            return set(self._leases)
+
     def stop(self, seconds: float) -> bool:
         """Record what has come in, then end the thread; whether that was done within `seconds`."""
         self._stopping = True

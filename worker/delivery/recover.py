@@ -80,9 +80,9 @@ class Recovery:
         return len(written)
 
     def _bury_idle(self) -> None:
-        """Journals of processes that died with nothing in hand: replies may name addresses, and nobody reads them."""
+        """Journals of processes that died with nothing in hand, and drafts of such: replies may name addresses."""
         owners = {owner.partition(":")[2] for owner in self._leases()}
-        for path in self._folder.glob("*.journal"):
+        for path in [*self._folder.glob("*.journal"), *self._folder.glob("*.draft")]:
             # a young one may be open and not locked yet
             with suppress(FileNotFoundError):
                 if path.name in owners or time.time() - path.stat().st_mtime < _YOUNG_SECONDS:
