@@ -282,9 +282,9 @@ def direct_wishes(settings: Settings) -> Wishes:
     """What the settings say for going to the recipients' servers."""
     return Wishes(
         helo=settings.smtp_helo, port=settings.smtp_mx_port, tls=settings.smtp_mx_tls, ca_file=settings.smtp_ca_file,
-        nameserver=settings.smtp_mx_nameserver, connect_timeout=settings.smtp_connect_timeout_seconds,
-        timeout=settings.smtp_timeout_seconds, done_timeout=settings.smtp_done_timeout_seconds,
-        messages_per_connection=settings.smtp_messages_per_connection,
+        nameserver=settings.smtp_mx_nameserver, private=settings.smtp_mx_private,
+        connect_timeout=settings.smtp_connect_timeout_seconds, timeout=settings.smtp_timeout_seconds,
+        done_timeout=settings.smtp_done_timeout_seconds, messages_per_connection=settings.smtp_messages_per_connection,
     )  # fmt: skip
 
 

@@ -124,6 +124,9 @@ class Settings(BaseModel):
     smtp_mx_nameserver: str = Field(
         "", description="With `mx://`: the DNS server, `192.0.2.1` or `127.0.0.1:5353`. Empty: this machine's."
     )
+    smtp_mx_private: bool = Field(
+        False, description="With `mx://`: whether mail goes to addresses of private networks (10.0.0.0/8, fc00::/7, …)."
+    )
     smtp_verify: bool = Field(True, description="Whether TLS certificates are checked.")
     smtp_ca_file: str = Field("", description="Extra certificate authorities (PEM file).")
     limit_per_second: Rate | None = Field(

@@ -15,6 +15,7 @@ from worker.campaigns import progress, turns
 from worker.delivery.bulk import Bulk
 from worker.delivery.parcels import Result
 from worker.delivery.press import Press, PressSettings
+from worker.delivery.spending import Spending
 from worker.delivery.sweep import Sweep
 from worker.delivery.transactional import Transactional
 from worker.delivery.warmup import has_room
@@ -95,6 +96,10 @@ class Station:
             )  # fmt: skip
         return self._press
 
+    @cached_property
+    def _spending(self) -> Spending:
+        return Spending(self.system.limiter)
+
     def _recover(self) -> None:
         """Whoever comes after a dead process reads its journal: sweeps may all be another host's, which cannot."""
         try:
@@ -107,14 +112,15 @@ class Station:
         system = self.system
         destinations = tuple(one.name for one in system.shaping.groups)
         return Bulk(
-            system.database, system.clock, self.press, system.limiter, system.limits, destinations, self._waited
-        )
+            system.database, system.clock, self.press, self._spending, system.limits, destinations, self._waited,
+            system.due.retries,
+        )  # fmt: skip
 
     @cached_property
     def transactional(self) -> Transactional:
         system = self.system
         return Transactional(
-            system.database, system.clock, self.press, system.limiter, system.limits, self._waited
+            system.database, system.clock, self.press, self._spending, system.limits, self._waited
         )
 
     def transact(self) -> None:
@@ -217,6 +223,7 @@ class Station:
             if took:
                 self.system.meters.observe("send_seconds", {"lane": lane}, took)
         self.system.count_unknown(written)
+        self._spending.recorded(written)
 
     def _waited(self, limit: str, seconds: float) -> None:
         self.system.meters.inc("limit_wait_seconds", {"limit": limit}, seconds)

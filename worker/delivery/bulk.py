@@ -14,7 +14,8 @@ from datetime import datetime
 from worker.delivery import queries
 from worker.delivery.limits import Limits
 from worker.delivery.press import Press
-from worker.delivery.throttling import Limit, Limiter
+from worker.delivery.spending import Spending
+from worker.delivery.throttling import Limit
 from worker.domain.campaign import GOING, CampaignStatus
 from worker.domain.clock import Clock
 from worker.storage.database import Database
@@ -65,19 +66,23 @@ class _Step:
 
 
 class Bulk:
-    """`destinations`: the groups of `shaping.toml`; mail for all other domains goes by the empty name."""
+    """`destinations`: the groups of `shaping.toml`; mail for all other domains goes by the empty name.
+
+    `requeue` puts back in the queue what is due: between two sweeps, for a hop whose turns are closer together.
+    """
 
     def __init__(
-        self, database: Database, clock: Clock, press: Press, limiter: Limiter, limits: Limits,
-        destinations: tuple[str, ...], waited: Waited,
+        self, database: Database, clock: Clock, press: Press, spending: Spending, limits: Limits,
+        destinations: tuple[str, ...], waited: Waited, requeue: Callable[[], int],
     ) -> None:  # fmt: skip
         self._database = database
         self._clock = clock
         self._press = press
-        self._limiter = limiter
+        self._spending = spending
         self._limits = limits
         self._destinations = ("", *destinations)
         self._waited = waited
+        self._requeue = requeue
 
     def turn(self, campaign_id: int) -> Turned:
         """Send for this campaign until its turn is over or nothing of it may go now."""
@@ -86,12 +91,16 @@ class Bulk:
         step = _Step(0)
         lanes: list[_Lane] = []
         while self._clock.ticks() < until:
+            if self._press.turns.due():
+                self._requeue()
+                lanes = []
             if not lanes:
                 lanes, planning = self._probe(campaign_id)
-                if not lanes and not planning:
+                idle = PLANNING_POLL_SECONDS if planning else self._press.turns.wait()
+                if not lanes and idle > LONGEST_WAIT_SECONDS:
                     more = False
                     break
-            step = self._step(campaign_id, lanes) if lanes else _Step(0, PLANNING_POLL_SECONDS)
+            step = self._step(campaign_id, lanes) if lanes else _Step(0, idle)
             handed_over += step.handed
             if step.wait > LONGEST_WAIT_SECONDS or step.held_until is not None:
                 more = False
@@ -158,7 +167,7 @@ class Bulk:
         return step, stays
 
     def _claim_admitted(self, campaign_id: int, lane: _Lane, messages: int) -> tuple[_Step, bool]:
-        grant = self._limiter.take(lane.limits, messages)
+        grant = self._spending.take(lane.limits, messages)
         if grant.tokens == 0:
             lane.open_at = self._clock.ticks() + grant.wait
             self._waited(grant.blocked_by, grant.wait)
@@ -168,6 +177,5 @@ class Bulk:
         # sent first: a limiter that fails just then must not leave what is claimed lying until its lease ends
         if claim is not None:
             self._press.send(claim)
-        if taken < grant.tokens:
-            self._limiter.give_back(lane.limits, grant, grant.tokens - taken)
+        self._spending.claimed(lane.limits, grant, claim)
         return _Step(taken, held_until=claim.held_until if claim else None), claim is not None

@@ -53,6 +53,7 @@ class Carrier:
         self._permits = permits
         self._permit = ""
         self._patience = SHARED_IDLE_SECONDS if desk.hop.connections else IDLE_SECONDS
+        self._used = True
         self._clock = clock
         self._leaves = leaves
         self._connection: Connection | None = None
@@ -65,10 +66,12 @@ class Carrier:
                 lane = self._jobs.lanes[ready.job.claimed.destination]
                 lane.busy += 1
                 try:
-                    lane.took_up(await self._guarded(ready))
+                    took = await self._guarded(ready)
                 finally:
                     lane.busy -= 1
-                if (self._connection is None and self._door.connections) or self._leaves():
+                if took is not None:
+                    lane.took_up(took)
+                if (self._connection is None and self._door.connections) or (self._used and self._leaves()):
                     return
         finally:
             self._let_go()
@@ -77,7 +80,9 @@ class Carrier:
     async def _next(self) -> _Ready | None:
         ready, self._ahead = self._ahead, None
         while ready is None:
-            job = await self._jobs.wait(self._patience)
+            # one that was opened for a row that could not wait for it is there when the row comes again
+            fresh = not self._used
+            job = await self._jobs.wait(max(self._patience, self._desk.backlog.awaits()), stays=fresh)
             if job is None:
                 return None
             ready = None if self._desk.turned_away(job) else self._made(job)
@@ -103,8 +108,8 @@ class Carrier:
                 self._ahead = self._made(job)
         return None if self._ahead is None else (self._ahead.envelope, self._ahead.message)
 
-    async def _guarded(self, ready: _Ready) -> float:
-        """Seconds it took; a connection that did not come about counts as slow.
+    async def _guarded(self, ready: _Ready) -> float | None:
+        """Seconds it took, None where it did not begin; a connection that did not come about counts as slow.
 
         A fault of ours must not take the job with it: without a result it would stay `sending` for ever.
         """
@@ -117,7 +122,7 @@ class Carrier:
             await self._drop()
             return 0.0
 
-    async def _handle(self, ready: _Ready) -> float:
+    async def _handle(self, ready: _Ready) -> float | None:
         for _ in range(REOPENS):
             # after making it, too: the first mail of a variant is compiled, which takes longer than there is to spare
             if self._too_late(ready.job):
@@ -144,10 +149,11 @@ class Carrier:
         if self._connection is not None and self._connection.offered:
             # only a cut takes that back
             await self._drop()
-        return 0.0
+        return None
 
     async def _converse(self, ready: _Ready, connection: Connection) -> Exchange:
         job = ready.job
+        self._used = True
         return await connection.send(
             ready.envelope, ready.message, lambda: self._books.begins(job.claimed), lambda: self._following(job)
         )
@@ -157,8 +163,9 @@ class Carrier:
         refusal = None
         if self._door.may_open():
             try:
-                connection = await self._opened(job)
+                connection = await self._door.open(self._opened(job))
                 if connection is not None:
+                    self._used = False
                     return connection
             except HopUnavailable as error:
                 self._desk.refused(error, str(error))
@@ -179,7 +186,7 @@ class Carrier:
             self._door.all_taken()
             return None
         try:
-            connection = await self._door.open(self._transport.open(hop))
+            connection = await self._transport.open(hop)
         except BaseException:
             self._permits.give_back(permit)
             raise

@@ -14,6 +14,7 @@ from functools import partial
 
 import uvloop
 
+from worker.delivery.backlog import Backlog, Turns
 from worker.delivery.books import Books
 from worker.delivery.carrier import Carrier
 from worker.delivery.desk import Desk
@@ -48,11 +49,12 @@ class Courier:
         self._gates = Gatekeeper(breakers, clock)
         self._permits = Permits(leases, clock, self._loop)
         self._shares = Shares(connections)
+        self.turns = Turns(clock)
         self._desks: dict[NextHop, Desk] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
         self._relay = self._desk(transport.relay) if transport.relay else None
-        self._routing = None if transport.relay else Routing(transport, self._books, self._gates, self._arrived)
+        self._routing = None if transport.relay else Routing(transport, self._books, self._gates, clock, self._arrived)
         self._thread = threading.Thread(target=self._loop.run_forever, name="courier", daemon=True)
         self._thread.start()
         self._loop.call_soon_threadsafe(self._reap)
@@ -62,21 +64,33 @@ class Courier:
         """The relay's; None where each domain has its own."""
         return self._relay.door if self._relay else None
 
+    def shut(self, destination: str) -> float:
+        """Seconds until a connection for it may be opened; 0 while one may be, or where its hops are not known yet.
+
+        Unlisted domains have a hop each, so together they are never shut.
+        """
+        if self._relay is not None:
+            return self._relay.door.wait()
+        there = [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
+        return min((desk.door.wait() for desk in there), default=0.0) if destination else 0.0
+
     def load(self, destination: str) -> tuple[int, int | None]:
         """Jobs for it that no connection has taken up yet; how many more have a place, where that is known.
 
         What is stuck at one of several hops is not counted: it is no reason to leave the others without work.
         """
         there = [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
-        waiting, free, going = 0, 0, False
+        waiting, free, going = self._routing.waiting(destination) if self._routing else 0, 0, False
         for desk in there:
             lane = desk.jobs.lanes[destination]
             if desk.door.wait() > 0:
                 continue
             if lane.stuck:
                 free += max(0, int(lane.bound) - lane.busy - len(lane.waiting))
-            else:
-                waiting, going = waiting + len(lane.waiting), True
+                continue
+            going = True
+            if destination or not desk.backlog.crowds(lane):
+                waiting += len(lane.waiting)
         return waiting, free if destination and there and not going else None
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -106,8 +120,9 @@ class Courier:
 
     def _accept(self, jobs: Sequence[Job]) -> None:
         if self._closed:
+            give_back = (self._relay or self._routing or self._books).given_back
             for job in jobs:
-                self._books.given_back(job)
+                give_back(job)
         elif self._relay is not None:
             self._relay.put(jobs)
             self._staff(self._relay)
@@ -128,7 +143,8 @@ class Courier:
         if desk is None:
             jobs = Jobs(self._loop, self._clock, self._shares.bounds(relay=not hop.hosts))
             door = Hop(self._clock, hop.name)
-            desk = self._desks[hop] = Desk(hop, door, jobs, self._books, self._gates, self._ask)
+            backlog = Backlog(self._clock, self.turns)
+            desk = self._desks[hop] = Desk(hop, door, jobs, backlog, self._books, self._gates, self._ask)
         return desk
 
     def _staff(self, desk: Desk) -> None:
@@ -157,6 +173,8 @@ class Courier:
             try:
                 admission = await self._permits.run(lambda: self._gates.breakers.admit(gate, len(jobs)))
             finally:
+                if self._closed:
+                    self._gates.breakers.land(gate, 0, admission.messages)
                 desk.admitted(jobs, 0 if self._closed else admission.messages)
                 self._staff(desk)
 

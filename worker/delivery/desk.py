@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from worker.delivery.backlog import LONGEST_TURN_SECONDS, Backlog
 from worker.delivery.books import Books
-from worker.delivery.gatekeeper import LONGEST_HOLD_SECONDS, SHORTEST_HOLD_SECONDS, Gatekeeper
+from worker.delivery.gatekeeper import SHORTEST_HOLD_SECONDS, Gatekeeper
 from worker.delivery.hop import Hop
-from worker.delivery.jobs import Job, Jobs, by_destination
+from worker.delivery.jobs import Job, Jobs, Lane, by_destination
 from worker.delivery.transports.base import Exchange, HopUnavailable, NextHop
 from worker.domain.delivery import Reason
-
-# What waits at a slow hop beyond this many turns of its connections would be given back anyway.
-_TURNS = 2
 
 Ask = Callable[["Desk", str, list[Job]], None]
 """Ask this breaker how many of the jobs may go, then call `admitted`."""
@@ -23,11 +21,12 @@ class Desk:
     """Of the courier's loop."""
 
     def __init__(
-        self, hop: NextHop, door: Hop, jobs: Jobs, books: Books, gatekeeper: Gatekeeper, ask: Ask
+        self, hop: NextHop, door: Hop, jobs: Jobs, backlog: Backlog, books: Books, gatekeeper: Gatekeeper, ask: Ask
     ) -> None:
         self.hop = hop
         self.door = door
         self.jobs = jobs
+        self.backlog = backlog
         self.carriers: set[asyncio.Task[None]] = set()
         self._books = books
         self._gates = gatekeeper
@@ -52,7 +51,7 @@ class Desk:
     @property
     def over(self) -> bool:
         """Nothing waits, nobody serves, and nothing need be remembered of it."""
-        return not self.carriers and not len(self.jobs) and not self.door.doubtful and self.door.wait() <= 0
+        return not self.carriers and not len(self.jobs) and not self.door.doubtful_still and self.door.wait() <= 0
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Those that may not go now are given back or held."""
@@ -85,6 +84,7 @@ class Desk:
             self.given_back(job)
             return True
         elif not self.is_relay and (wait := self.door.wait()) > 0:
+            wait = self._gates.growing(job, wait)
             self.held(job, wait, f"{self.hop.name}: {self.door.why}", Reason.CONNECTION_FAILED)
         return wait > 0
 
@@ -107,24 +107,29 @@ class Desk:
             self._books.held(job, hold)
 
     def _those_with_room(self, destination: str, jobs: list[Job]) -> list[Job]:
-        """A slow hop keeps a few; the others look again when those before them may have gone."""
+        """A hop that takes its time keeps a few; the others look again when those before them may have gone."""
         lane = self.jobs.lane(destination)
-        if not lane.slow:
-            return jobs
-        room = max(0, int(_TURNS * lane.bound) - len(lane.waiting))
-        each = max(lane.took, 1.0) / max(1.0, lane.bound)
-        for place, job in enumerate(jobs[room:], room):
-            wait = min(LONGEST_HOLD_SECONDS, place * each)
-            self.held(job, wait, f"{self.hop.name}: slow, others stand before it", Reason.CONNECTION_FAILED)
+        room = len(jobs) if destination and not lane.slow else self.backlog.room(lane, len(jobs))
+        for job in jobs[room:]:
+            self._sent_away(job, lane, "slow, others stand before it")
         return jobs[:room]
+
+    def _sent_away(self, job: Job, lane: Lane, why: str) -> None:
+        """Until its turn."""
+        wait = self.backlog.book(lane)
+        if wait >= LONGEST_TURN_SECONDS:
+            wait = self._gates.growing(job, wait)
+        self._held(job, wait or SHORTEST_HOLD_SECONDS, f"{self.hop.name}: {why}", Reason.CONNECTION_FAILED)
 
     def reap(self) -> None:
         """What has waited too long for a connection: all may be held by a silent server."""
+        lane = self.jobs.lane("")
+        in_the_way = not self.is_relay and (lane.stuck or self.backlog.takes_its_time(lane))
         for job in self.jobs.too_late():
-            if self.is_relay or job.claimed.destination or not self.jobs.lane("").stuck:
-                self.given_back(job)
+            if in_the_way and not job.claimed.destination:
+                self._sent_away(job, lane, "no connection free")
             else:
-                self.held(job, SHORTEST_HOLD_SECONDS, f"{self.hop.name}: no connection free", Reason.CONNECTION_FAILED)
+                self.given_back(job)
 
     def refused(self, refusal: HopUnavailable | Exchange, why: str) -> None:
         """It would not take a connection, or, on a new one, no message at all."""
@@ -143,5 +148,9 @@ class Desk:
         self._books.given_back(job, fault)
 
     def held(self, job: Job, seconds: float, why: str, reason: Reason) -> None:
+        self._held(job, max(seconds, SHORTEST_HOLD_SECONDS), why, reason)
+
+    def _held(self, job: Job, seconds: float, why: str, reason: Reason) -> None:
         self._gates.landed(job, self.hop)
-        self._books.held(job, self._gates.hold(max(seconds, SHORTEST_HOLD_SECONDS), why, reason))
+        self.backlog.expect(seconds)
+        self._books.held(job, self._gates.hold(seconds, why, reason))

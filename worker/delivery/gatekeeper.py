@@ -15,8 +15,8 @@ from worker.domain.waiting import asked_wait
 
 # A hop that is slow, or has no connection left: those that find no place there look again after this at least …
 SHORTEST_HOLD_SECONDS = 5.0
-# … and at most, however many stand before them.
-LONGEST_HOLD_SECONDS = 600.0
+# … and at most, however long they have waited.
+LONGEST_HOLD_SECONDS = 3600.0
 
 
 class Gatekeeper:
@@ -42,6 +42,15 @@ class Gatekeeper:
     def hold(self, seconds: float, why: str, reason: Reason = Reason.THROTTLED) -> Hold:
         return Hold(self._clock.now() + timedelta(seconds=seconds), reason, why)
 
+    def growing(self, job: Job, seconds: float) -> float:
+        """Seconds for one whose hop is not to be had: half of what it has waited already, if that is longer.
+
+        What is dead for days is looked for twenty times, not each minute.
+        """
+        first = job.claimed.first_attempt_at
+        waited = (self._clock.now() - first).total_seconds() if first else 0.0
+        return max(seconds, min(LONGEST_HOLD_SECONDS, waited / 2))
+
     def answered(self, job: Job, hop: NextHop, exchange: Exchange) -> None:
         """What a reply, or none, says of the place it came from."""
         if exchange.judgement.reason is Reason.THROTTLED and exchange.reply is not None:
@@ -51,10 +60,11 @@ class Gatekeeper:
         elif self.breakers.troubled:
             self.landed(job, hop, heard=exchange.reply is not None and exchange.stage is not Stage.CONNECT)
 
-    def landed(self, job: Job, hop: NextHop, *, heard: bool = False) -> None:
-        """It came back: answered, or without a word."""
+    def landed(self, job: Job, hop: NextHop | None, *, heard: bool = False) -> None:
+        """It came back: answered, or without a word. `hop` None: it never came to one; its group was asked for it."""
         if self.breakers.troubled:
-            for gate in {hop.gate, _gate(job, hop)}:
+            gates = {f"destination:{job.claimed.destination}"} if hop is None else {hop.gate, _gate(job, hop)}
+            for gate in gates:
                 self.breakers.land(gate, int(heard), int(not heard))
 
     def refused(self, hop: NextHop, refusal: HopUnavailable | Exchange) -> None:

@@ -20,6 +20,9 @@ _SEE = "PRESSRUN_SMTP_URL, `pressrun check`"
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
+# A dead one that nobody has knocked at for so long need not be remembered: its mail looks again more often.
+FORGOTTEN_SECONDS = 7200.0
+
 # A server that refuses one more connection while others are open has as many as it wants for now. Those that
 # end (each has a message limit) may be replaced.
 FULL_SECONDS = 30.0
@@ -59,6 +62,11 @@ class Hop:
         """It refused, and has taken nothing since: offer it one row over one connection, not a hundred."""
         return self._failures > 0
 
+    @property
+    def doubtful_still(self) -> bool:
+        """… and not so long ago that it may be forgotten."""
+        return self.doubtful and self._clock.ticks() < self._closed_until + FORGOTTEN_SECONDS
+
     def may_open(self) -> bool:
         now = self._clock.ticks()
         if now < self._closed_until or now < self._taken_until:
@@ -67,15 +75,16 @@ class Hop:
             return False
         return not (self.doubtful and (self._opening or self.connections))
 
-    async def open(self, opening: Awaitable[Connection]) -> Connection:
-        """Await the opening. Raises `HopUnavailable`, of which `refused` must be told."""
+    async def open(self, opening: Awaitable[Connection | None]) -> Connection | None:
+        """Await it; None where it came to nothing. Raises `HopUnavailable`, of which `refused` must be told."""
         self._opening += 1
         try:
             connection = await opening
         finally:
             self._opening -= 1
-        self.connections += 1
-        self._most = max(self._most, self.connections)
+        if connection is not None:
+            self.connections += 1
+            self._most = max(self._most, self.connections)
         return connection
 
     def all_taken(self) -> None:

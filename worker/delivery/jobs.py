@@ -15,6 +15,8 @@ from worker.domain.message import Envelope, Message
 
 # A conversation that takes longer is slow: its lane gets few connections until others of it were quick.
 SLOW_SECONDS = 1.0
+# Of a quick one, what the last eight took is what the next will take.
+_SMOOTH = 8
 
 
 class Mail(Protocol):
@@ -39,7 +41,7 @@ class Lane:
     bound: float = 0.0
     slow: bool = False
     took: float = 0.0
-    """Seconds of the last slow conversation."""
+    """Seconds of a conversation, the last ones first; 0 before the first."""
 
     def __post_init__(self) -> None:
         self.bound = self.least
@@ -54,11 +56,18 @@ class Lane:
         """How many of those that wait may go at once."""
         return int(max(0.0, min(len(self.waiting), self.bound - self.busy)))
 
+    @property
+    def each(self) -> float:
+        """Seconds until its next message goes, where all its connections are busy."""
+        return self.took / max(1.0, self.busy if self.waiting else self.bound)
+
     def took_up(self, seconds: float) -> None:
         """One of its conversations came to an end."""
         if seconds >= SLOW_SECONDS:
             self.bound, self.slow, self.took = self.least, True, seconds
-        elif self.slow or self.bound < self.most:
+            return
+        self.took = seconds if self.slow or not self.took else self.took + (seconds - self.took) / _SMOOTH
+        if self.slow or self.bound < self.most:
             self.bound, self.slow = min(self.most, self.bound + 1), False
 
 
@@ -97,6 +106,7 @@ class Jobs:
         self._bounds = bounds
         self._turn: deque[Lane] = deque()
         self._idle: deque[asyncio.Future[bool]] = deque()
+        self._staying: set[asyncio.Future[bool]] = set()
         self.lanes: dict[str, Lane] = {}
         self.closed = False
 
@@ -158,14 +168,20 @@ class Jobs:
                 return lane.waiting.popleft()
         return None
 
-    async def wait(self, seconds: float) -> Job | None:
-        """The next one; None where none has come within `seconds`, or none will come any more."""
+    async def wait(self, seconds: float, *, stays: bool = False) -> Job | None:
+        """The next one; None where none has come within `seconds`, or none will come any more.
+
+        Who `stays` is not dismissed meanwhile.
+        """
         while (job := self.take()) is None and not self.closed:
             waiter = self._loop.create_future()
             self._idle.append(waiter)
+            if stays:
+                self._staying.add(waiter)
             timer = self._loop.call_later(seconds, self._wake, waiter, False)
             called = await waiter
             timer.cancel()
+            self._staying.discard(waiter)
             if waiter in self._idle:
                 self._idle.remove(waiter)
             if not called:
@@ -174,9 +190,11 @@ class Jobs:
 
     def dismiss(self) -> bool:
         """Let one idle carrier go, so that its connection is free for another hop; whether there was one."""
-        if not self._idle:
+        waiter = next((one for one in self._idle if one not in self._staying), None)
+        if waiter is None:
             return False
-        self._wake(self._idle.popleft(), called=False)
+        self._idle.remove(waiter)
+        self._wake(waiter, called=False)
         return True
 
     def too_late(self) -> list[Job]:

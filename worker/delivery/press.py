@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from worker.delivery import queries
+from worker.delivery.backlog import Turns
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.composing import Composer
 from worker.delivery.courier import Courier
@@ -89,9 +90,7 @@ class Press:
 
     def shut(self, destination: str) -> float:
         """Seconds until its next hop may be tried again; 0 while it is fine."""
-        door = self._courier.door
-        closed = door.wait() if door is not None else 0.0
-        return max([closed, *map(self._breakers.wait, self._gates(destination))])
+        return max([self._courier.shut(destination), *map(self._breakers.wait, self._gates(destination))])
 
     def admit(self, destination: str, wanted: int) -> Admission:
         """How many of them may go to it, by its breakers; what is not used is told of with `unused`."""
@@ -119,6 +118,11 @@ class Press:
     def wait(self, seconds: float) -> None:
         """Until a conversation ends, or `seconds` are over."""
         self._pace.wait(seconds)
+
+    @property
+    def turns(self) -> Turns:
+        """Of rows that were deferred for it at a hop that takes its time."""
+        return self._courier.turns
 
     def prepare(self, publication: str, campaign_id: int) -> bool:
         """Compile before the first tokens are taken, or they would all be spent at once after it.
@@ -151,6 +155,7 @@ class Press:
             raise
         self._courier.submit(jobs)
         if faults:
+            self.unused(claim.claimed[0].destination, len(faults))
             self._unmakeable(faults)
 
     @property

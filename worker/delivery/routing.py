@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -11,12 +12,25 @@ from worker.delivery.books import Books
 from worker.delivery.gatekeeper import Gatekeeper
 from worker.delivery.jobs import Job
 from worker.delivery.transports.base import Exchange, NextHop, NoRoute, RouteUnknown, Transport
+from worker.domain.clock import Clock
 from worker.domain.delivery import Reason
 
 log = structlog.get_logger(__name__)
 
-# DNS does not answer for a domain: its mail waits this long, and no attempt is counted.
+# DNS does not answer for a domain: its mail waits this long at least, and no attempt is counted.
 UNKNOWN_SECONDS = 60.0
+# Questions at once: a resolver has other customers.
+_QUESTIONS = 200
+# Some name servers are dead, and asked for seconds: what waits for those is no reason to claim no more.
+_LONG_SECONDS = 1.0
+
+@dataclass(slots=True)
+class _Question:
+    """Who waits for the answer; the tick at which it was asked."""
+
+    jobs: list[Job]
+    asked_at: float | None = None
+
 
 Arrived = Callable[[NextHop, Sequence[Job]], None]
 
@@ -24,13 +38,26 @@ Arrived = Callable[[NextHop, Sequence[Job]], None]
 class Routing:
     """For the courier's loop."""
 
-    def __init__(self, transport: Transport, books: Books, gatekeeper: Gatekeeper, arrived: Arrived) -> None:
+    def __init__(
+        self, transport: Transport, books: Books, gatekeeper: Gatekeeper, clock: Clock, arrived: Arrived
+    ) -> None:
         self._transport = transport
         self._books = books
         self._gates = gatekeeper
         self._arrived = arrived
-        self._asking: dict[str, list[Job]] = {}
+        self._clock = clock
+        self._asking: dict[str, _Question] = {}
+        self._turn = asyncio.Semaphore(_QUESTIONS)
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def waiting(self, destination: str) -> int:
+        """From any thread: how many for it wait for an answer that should soon be there."""
+        long_ago = self._clock.ticks() - _LONG_SECONDS
+        return sum(
+            len(one.jobs)
+            for one in list(self._asking.values())
+            if (one.asked_at is None or one.asked_at > long_ago) and one.jobs[0].claimed.destination == destination
+        )
 
     def accept(self, jobs: Sequence[Job]) -> None:
         """Each goes on to its hop, or ends, or waits for DNS."""
@@ -47,20 +74,23 @@ class Routing:
 
     def _look_up(self, domain: str, job: Job) -> None:
         """One question for all that ask it."""
-        waiting = self._asking.get(domain)
-        if waiting is not None:
-            waiting.append(job)
+        question = self._asking.get(domain)
+        if question is not None:
+            question.jobs.append(job)
             return
-        self._asking[domain] = [job]
+        self._asking[domain] = _Question([job])
         task = asyncio.get_running_loop().create_task(self._found(domain))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _found(self, domain: str) -> None:
         try:
-            hop = await self._transport.find(domain)
+            async with self._turn:
+                self._asking[domain].asked_at = self._clock.ticks()
+                hop = await self._transport.find(domain)
         except NoRoute as error:
-            for job in self._asking.pop(domain, []):
+            for job in self._answered(domain):
+                self._gates.landed(job, None)
                 self._books.finished(job, Exchange(error.stage, error.reply, "", 0.0))
         except RouteUnknown as error:
             self._hold(domain, str(error))
@@ -69,17 +99,28 @@ class Routing:
             log.exception("look_up_broke", domain=domain)
             self._hold(domain, f"the look-up of {domain} broke: {error!r}")
         else:
-            self._arrived(hop, self._asking.pop(domain, []))
+            self._arrived(hop, self._answered(domain))
+
+    def _answered(self, domain: str) -> list[Job]:
+        question = self._asking.pop(domain, None)
+        return question.jobs if question else []
 
     def _hold(self, domain: str, why: str) -> None:
-        for job in self._asking.pop(domain, []):
-            self._books.held(job, self._gates.hold(UNKNOWN_SECONDS, why, Reason.CONNECTION_FAILED))
+        for job in self._answered(domain):
+            seconds = self._gates.growing(job, UNKNOWN_SECONDS)
+            self._gates.landed(job, None)
+            self._books.held(job, self._gates.hold(seconds, why, Reason.CONNECTION_FAILED))
+
+    def given_back(self, job: Job) -> None:
+        """Its hop is not known."""
+        self._gates.landed(job, None)
+        self._books.given_back(job)
 
     def close(self) -> None:
         """What is not known by now is given back."""
         for task in list(self._tasks):
             task.cancel()
-        for jobs in self._asking.values():
-            for job in jobs:
-                self._books.given_back(job)
+        for question in self._asking.values():
+            for job in question.jobs:
+                self.given_back(job)
         self._asking.clear()

@@ -11,7 +11,7 @@ from worker.delivery.bulk import BUSY_SECONDS, LONGEST_WAIT_SECONDS, Waited
 from worker.delivery.limits import Limits
 from worker.delivery.press import Press
 from worker.delivery.queries import AnyRow
-from worker.delivery.throttling import Limiter
+from worker.delivery.spending import Spending
 from worker.domain.clock import Clock
 from worker.storage.database import Database
 
@@ -27,12 +27,12 @@ class Transactional:
     """One process's share of the lane."""
 
     def __init__(
-        self, database: Database, clock: Clock, press: Press, limiter: Limiter, limits: Limits, waited: Waited
+        self, database: Database, clock: Clock, press: Press, spending: Spending, limits: Limits, waited: Waited
     ) -> None:
         self._database = database
         self._clock = clock
         self._press = press
-        self._limiter = limiter
+        self._spending = spending
         self._limits = limits
         self._waited = waited
 
@@ -100,7 +100,7 @@ class Transactional:
 
     def _claim_admitted(self, publication: str, destination: str, ids: Sequence[int]) -> tuple[int, float]:
         limits = self._limits.of(publication, destination)
-        grant = self._limiter.take(limits, len(ids), urgent=True)
+        grant = self._spending.take(limits, len(ids), urgent=True)
         if grant.tokens == 0:
             self._waited(grant.blocked_by, grant.wait)
             return 0, grant.wait
@@ -109,6 +109,5 @@ class Transactional:
         # sent first, as in bulk
         if claim is not None:
             self._press.send(claim)
-        if taken < grant.tokens:
-            self._limiter.give_back(limits, grant, grant.tokens - taken)
+        self._spending.claimed(limits, grant, claim)
         return taken, 0.0

@@ -13,7 +13,8 @@ from tests.ledger import assert_counters_agree, seed_campaign, statuses
 from tests.nameserver import NameServer
 from tests.running import wait_until
 from tests.smtpd import Rule, SmtpServer
-from worker.delivery.throttling import Destination, Shaping
+from worker.delivery.limits import Limits
+from worker.delivery.throttling import Destination, Limit, Shaping
 from worker.station import Station
 from worker.storage.database import Database
 
@@ -45,8 +46,8 @@ def direct(station: Callable[..., Station]) -> Direct:
     return make
 
 
-def seed(database: Database, one: Station, destination: str = "") -> int:
-    seeded = seed_campaign(database, one.system.clock.now(), READERS)
+def seed(database: Database, one: Station, destination: str = "", readers: int = READERS) -> int:
+    seeded = seed_campaign(database, one.system.clock.now(), readers)
     with database.write() as connection:
         for number, domain in enumerate(DOMAINS):
             connection.execute(
@@ -154,3 +155,38 @@ def test_what_is_held_has_an_end_all_the_same(direct: Direct, database: Database
     campaign = seed(database, one)
     turns_until(one, campaign, lambda: statuses(database)["sent"] + statuses(database)["expired"] == READERS, 60)
     assert statuses(database)["expired"] == READERS // 3
+
+
+def test_a_server_that_takes_its_time_to_open(direct: Direct, database: Database, stack: ExitStack) -> None:
+    """Longer than a claimed row may wait: the connection is there when the row comes again."""
+    quick = stack.enter_context(SmtpServer())
+    slow = stack.enter_context(SmtpServer([Rule("connect", delay=2.5)], port=quick.port, host="127.0.0.2"))
+    one = direct(quick, stack.enter_context(NameServer(ZONE)))
+    turns_until(one, seed(database, one), lambda: statuses(database)["sent"] == READERS, 60)
+    assert slow.connections <= 8
+
+
+def test_a_server_with_all_its_connections_busy_does_not_hold_up_the_others(
+    direct: Direct, database: Database, stack: ExitStack
+) -> None:
+    """Not slow enough to be called slow: 0.8 s a message. What it cannot take yet is not all that is in hand."""
+    quick = stack.enter_context(SmtpServer())
+    other = stack.enter_context(SmtpServer([Rule("dot", delay=0.8)], port=quick.port, host="127.0.0.2"))
+    one = direct(quick, stack.enter_context(NameServer(ZONE)))
+    campaign = seed(database, one, readers=9000)
+    turns_until(one, campaign, lambda: len(quick.messages) == 6000, 60)
+    before = len(other.messages)
+    assert before < 1000
+    turns_until(one, campaign, lambda: len(other.messages) > before + 20, 30)
+    assert_counters_agree(database)
+
+
+def test_what_is_held_uses_no_tokens(direct: Direct, database: Database, stack: ExitStack) -> None:
+    """Rows of a server where nobody listens are looked at again and again; the limit is there for the others."""
+    quick = stack.enter_context(SmtpServer())
+    one = direct(quick, stack.enter_context(NameServer(ZONE)))
+    limit = Limit("overall", 3600, 120)
+    one.system.__dict__["limits"] = Limits(limit, None, {}, {})
+    campaign = seed(database, one)
+    turns_until(one, campaign, lambda: statuses(database) == {"sent": 60, "deferred": 30}, 60)
+    assert one.system.limiter.state(["overall"])[0].used <= 60 + 8

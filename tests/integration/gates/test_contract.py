@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 
 import pytest
+from redis import Redis
 
-from worker.delivery.gates import BreakerStore, InMemoryBreakers, Leases
+from worker.delivery.gates import BreakerStore, InMemoryBreakers, Leases, RedisBreakers, RedisLeases
 from worker.delivery.gates.base import LEASE_SECONDS, REMEMBERED_SECONDS
 from worker.delivery.gates.memory import WANTED_SECONDS
 from worker.domain.breaker import Admission, Breaker, Pauses, Phase
@@ -135,3 +136,36 @@ def test_it_is_left_for_some_seconds_only(leases: Leases, clock: FakeClock) -> N
     leases.give_back("a", "x")
     clock.advance(seconds=WANTED_SECONDS + 1)
     assert leases.take("a", 1, "x", urgent=False)
+
+
+def test_a_clock_set_back_keeps_no_connection_of_the_dead(redis_client: Redis) -> None:
+    now = [100_000.0]
+    leases = RedisLeases(redis_client, now=lambda: now[0])
+    assert leases.take("a", 2, "dead", urgent=False)
+    assert leases.take("a", 2, "alive", urgent=False)
+    assert not leases.take("a", 2, "u", urgent=True)
+    now[0] -= 3600
+    assert not leases.take("a", 2, "x", urgent=False)
+    leases.renew([("a", "alive")])
+    now[0] += LEASE_SECONDS - 1
+    leases.renew([("a", "alive")])
+    now[0] += 2
+    assert leases.take("a", 2, "x", urgent=False)
+    assert not leases.take("a", 2, "y", urgent=False)
+
+
+def test_what_nobody_has_tried_for_long_is_looked_for_once_a_minute(redis_client: Redis) -> None:
+    now = [100_000.0]
+    store = RedisBreakers(redis_client, now=lambda: now[0])
+    for number in range(50):
+        store.trip(f"mx:{number}", PAUSES, None, "421")
+    assert redis_client.hlen("pressrun:breakers") == 50
+    now[0] += 60 + REMEMBERED_SECONDS
+    store.trip(A, PAUSES, None, "421")
+    assert redis_client.hlen("pressrun:breakers") == 51
+    assert list(store.all()) == [A]
+    assert store.admit("mx:7", 5) is None
+    assert 0 < redis_client.ttl("pressrun:breakers-looked") <= 60
+    redis_client.delete("pressrun:breakers-looked")
+    store.trip(A, PAUSES, None, "421")
+    assert redis_client.hkeys("pressrun:breakers") in ([A], [A.encode()])

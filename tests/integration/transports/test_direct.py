@@ -26,7 +26,7 @@ BODY = Message(b"Message-ID: <1@daily.example>\r\nSubject: hi\r\n\r\nbody\r\n")
 def transport(
     names: NameServer, port: int, *groups: Destination, tls: TlsPolicy = "opportunistic", ca_file: str = ""
 ) -> DirectTransport:
-    wishes = Wishes("us.example", port, tls, ca_file, names.address, 2.0, 2.0, 2.0, 100)
+    wishes = Wishes("us.example", port, tls, ca_file, names.address, False, 2.0, 2.0, 2.0, 100)
     return DirectTransport(wishes, Shaping(groups), FakeClock())
 
 

@@ -25,8 +25,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mx, "ANSWER_SECONDS", 0.3)
 
 
-def resolver(server: NameServer, clock: FakeClock, *, loopback: bool = True) -> MxResolver:
-    return MxResolver(clock, nameserver=server.address, own=OWN, loopback=loopback)
+def resolver(
+    server: NameServer, clock: FakeClock, *, private: bool = True, loopback: bool = True
+) -> MxResolver:
+    return MxResolver(clock, nameserver=server.address, own=OWN, private=private, loopback=loopback)
 
 
 def run(ask: Callable[[], Awaitable[T]]) -> T:
@@ -105,6 +107,18 @@ def test_this_machine_is_nobodys_mail_server(clock: FakeClock) -> None:
         assert run(lambda: resolver(server, clock, loopback=False).addresses("mx.example")) == ("192.0.2.2",)
 
 
+def test_a_private_network_has_no_mail_server_for_whoever_signs_up(clock: FakeClock) -> None:
+    """A domain's owner says where its mail goes: not to what listens inside."""
+    inside = ["10.0.0.1", "172.16.5.4", "192.168.1.1", "100.64.0.1", "169.254.169.254", "192.0.2.1"]
+    zone = {"mx.example": {"AAAA": ["fd00::1", "::ffff:10.0.0.1", "fe80::1", "2606:4700::1111"],
+                           "A": [*inside, "9.9.9.9"]}}  # fmt: skip
+    with NameServer(zone) as server:
+        public = run(lambda: resolver(server, clock, private=False).addresses("mx.example"))
+        private = run(lambda: resolver(server, clock).addresses("mx.example"))
+    assert sorted(public) == ["2606:4700::1111", "9.9.9.9"]
+    assert set(private) == {*public, *inside, "fd00::1", "::ffff:10.0.0.1"} - {"169.254.169.254"}
+
+
 def test_answers_are_kept_within_bounds_and_bad_ones_shorter(clock: FakeClock) -> None:
     with NameServer({"a.example": {"MX": ["10 mx.example."]}}) as server:
         one = resolver(server, clock)
@@ -134,4 +148,4 @@ def test_answers_are_kept_within_bounds_and_bad_ones_shorter(clock: FakeClock) -
 @pytest.mark.parametrize("text", ["dns.example", "127.0.0.1:0", "127.0.0.1:port", "[::1]:99999", "1.2.3:53"])
 def test_a_name_server_that_is_none(clock: FakeClock, text: str) -> None:
     with pytest.raises(ConfigurationError, match="PRESSRUN_SMTP_MX_NAMESERVER"):
-        MxResolver(clock, nameserver=text, own=OWN, loopback=False)
+        MxResolver(clock, nameserver=text, own=OWN, private=False, loopback=False)

@@ -2,6 +2,7 @@
 --
 -- KEYS[1]  pressrun:breakers  hash: NAME → JSON {failures, until, window, flying, heard, forgotten_at, why}; one
 --          without failures is whole. It expires two days after its last use.
+-- KEYS[2]  pressrun:breakers-looked  string: those that nobody has tried for long were looked for; expires after a minute
 -- ARGV:    op, name, time, flight, look_again, remembered, then by op
 --     trip   first, longest, full, asked ("" for none), why
 --     admit  wanted
@@ -50,17 +51,20 @@ local function pause_after(first, longest, failures, asked)
   return math.min(math.max(longest, base), base * 2 ^ math.min(failures - 1, 30))
 end
 
--- Those that nobody has tried for long; there are few at any time.
-local found = redis.call('HGETALL', KEYS[1])
-local b = nil
-for i = 1, #found, 2 do
-  local one = cjson.decode(found[i + 1])
-  if one['until'] + remembered <= now then
-    redis.call('HDEL', KEYS[1], found[i])
-  elseif found[i] == name then
-    b = one
+-- Those that nobody has tried for long go. Going direct there may be thousands, so not at each call.
+local function is_over(b)
+  return b['until'] + remembered <= now
+end
+
+if redis.call('SET', KEYS[2], '1', 'NX', 'EX', 60) then
+  local all = redis.call('HGETALL', KEYS[1])
+  for i = 1, #all, 2 do
+    if is_over(cjson.decode(all[i + 1])) then redis.call('HDEL', KEYS[1], all[i]) end
   end
 end
+local found = redis.call('HGET', KEYS[1], name)
+local b = found and cjson.decode(found) or nil
+if b and is_over(b) then b = nil end
 
 if op == 'keep' then
   if not b then save(shifted(cjson.decode(ARGV[7]), now)) end

@@ -12,7 +12,12 @@ if not now then
   now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if not urgent and tonumber(redis.call('GET', KEYS[2]) or 0) > now then most = most - 1 end
+-- A clock that was set back: whoever is still there renews, the others must not stay for as long as it was set back.
+for _, ahead in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. (now + lease), '+inf')) do
+  redis.call('ZADD', KEYS[1], now + lease, ahead)
+end
+local left = tonumber(redis.call('GET', KEYS[2]) or 0) - now
+if not urgent and left > 0 and left <= tonumber(wanted) then most = most - 1 end
 if redis.call('ZCARD', KEYS[1]) >= most then
   if urgent then redis.call('SET', KEYS[2], now + wanted, 'PX', wanted) end
   return 0

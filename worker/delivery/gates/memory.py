@@ -10,8 +10,8 @@ from worker.domain import breaker as moves
 from worker.domain.breaker import Admission, Breaker, Pauses
 from worker.domain.clock import Clock
 
-# For how long a connection is left to urgent mail that was refused one.
-WANTED_SECONDS = 5.0
+# For how long a connection is left to urgent mail that was refused one: it is held for 5 s, then the sweep comes by.
+WANTED_SECONDS = 15.0
 
 
 class InMemoryBreakers:

@@ -18,6 +18,7 @@ from worker.domain import breaker as moves
 from worker.domain.breaker import FLIGHT_SECONDS, LOOK_AGAIN_SECONDS, Admission, Breaker, Pauses
 
 _KEY = "pressrun:breakers"
+_LOOKED = "pressrun:breakers-looked"
 _Now = Callable[[], float]
 
 
@@ -58,7 +59,7 @@ class RedisBreakers:
         time = self._now() if self._now else ""
         head = (operation, name, time, FLIGHT_SECONDS, LOOK_AGAIN_SECONDS, REMEMBERED_SECONDS)
         with _translated():
-            return cast("list[Any]", self._script(keys=[_KEY], args=[*head, *arguments]))
+            return cast("list[Any]", self._script(keys=[_KEY, _LOOKED], args=[*head, *arguments]))
 
 
 class RedisLeases:

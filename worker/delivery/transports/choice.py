@@ -34,6 +34,7 @@ class Wishes:
     tls: TlsPolicy
     ca_file: str
     nameserver: str
+    private: bool
     connect_timeout: float
     timeout: float
     done_timeout: float

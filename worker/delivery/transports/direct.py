@@ -37,7 +37,9 @@ class DirectTransport:
         self._group_of = shaping.group_of
         own = frozenset({self._helo.lower(), socket.gethostname().lower(), "localhost"})
         # what listens on another port than 25 is nobody's mail server, but a test's
-        self._mx = MxResolver(clock, nameserver=wishes.nameserver, own=own, loopback=wishes.port != 25)
+        self._mx = MxResolver(
+            clock, nameserver=wishes.nameserver, own=own, private=wishes.private, loopback=wishes.port != 25
+        )
         self._verified = tls_context(verify=True, ca_file=wishes.ca_file)
         self._unverified = tls_context(verify=False, ca_file="")
         self._hops: dict[tuple[str, Servers], NextHop] = {}
@@ -63,7 +65,7 @@ class DirectTransport:
 
     async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
         """To the best server that answers. A throttling one is not gone round: the others are the same house."""
-        last = HopUnavailable(f"none of {hop.name} has an address")
+        last = HopUnavailable(f"none of {hop.name} has an address that mail may go to")
         tried = 0
         for host in _in_order(hop.hosts):
             try:

@@ -43,13 +43,18 @@ class _Kept:
 class MxResolver:
     """`nameserver`: `192.0.2.1` or `127.0.0.1:5353`; empty is this machine's. `own`: names that are this machine.
 
-    `loopback`: whether an address of this machine may be a mail server; it never is, but in tests.
+    `private`: whether an address of a private network may be a mail server. Anybody may sign up with a domain whose
+    records name one, and would have us talk to what is meant for nobody outside. `loopback`: the same of this machine;
+    it never is one, but in tests.
     """
 
-    def __init__(self, clock: Clock, *, nameserver: str, own: frozenset[str], loopback: bool) -> None:
+    def __init__(
+        self, clock: Clock, *, nameserver: str, own: frozenset[str], private: bool, loopback: bool
+    ) -> None:
         self._clock = clock
         self._nameserver = read_nameserver(nameserver)
         self._own = own
+        self._private = private
         self._loopback = loopback
         self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
         self._resolver: dns.asyncresolver.Resolver | None = None
@@ -133,7 +138,7 @@ class MxResolver:
                 failure, seconds = error, SHORTEST_SECONDS
             lived = min(lived, seconds)
         turns = chain.from_iterable(zip_longest(*both))
-        found = tuple(one for one in turns if one is not None and (self._loopback or _is_elsewhere(one)))
+        found = tuple(one for one in turns if one is not None and self._may_be_one(one))
         if failure is not None and not found:
             raise failure
         return found, lived
@@ -150,6 +155,18 @@ class MxResolver:
             return [], NEGATIVE_SECONDS
         return list(answer.rrset), min(LONGEST_SECONDS, max(SHORTEST_SECONDS, float(answer.rrset.ttl)))
 
+    def _may_be_one(self, address: str) -> bool:
+        """RFC 6890: what is not for this machine, nor for a private network, nor for many at once."""
+        found = ipaddress.ip_address(address)
+        if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
+            # `::ffff:127.0.0.1` is this machine, too
+            found = found.ipv4_mapped
+        if found.is_loopback:
+            return self._loopback
+        if found.is_unspecified or found.is_multicast or found.is_link_local:
+            return False
+        return self._private or found.is_global
+
     def _asker(self) -> dns.asyncresolver.Resolver:
         if self._resolver is None:
             self._resolver = dns.asyncresolver.Resolver(configure=self._nameserver is None)
@@ -160,9 +177,3 @@ class MxResolver:
         return self._resolver
 
 
-def _is_elsewhere(address: str) -> bool:
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        # `::ffff:127.0.0.1` is this machine, too
-        found = found.ipv4_mapped
-    return not (found.is_loopback or found.is_unspecified or found.is_multicast or found.is_link_local)
