@@ -247,7 +247,7 @@ class System:
         broker = Broker(lambda: self.redis, QUEUES, KEY_PREFIX)
         return Audit(
             self.database, self.clock, self.audit_rules, broker, self.limiter, self.limits.names,
-            self.settings.journal_dir, lambda: overlooked(self.database),
+            RedisBreakers(self.redis), self.settings.journal_dir, lambda: overlooked(self.database),
         )  # fmt: skip
 
     @cached_property

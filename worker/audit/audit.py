@@ -16,6 +16,7 @@ from worker.audit.looks import AuditRules, quick
 from worker.audit.tallies import WrongSlice, mend, wrong_slices
 from worker.campaigns import view_queries
 from worker.campaigns.progress import untidy
+from worker.delivery.gates import BreakerStore, GatesUnavailable
 from worker.delivery.throttling import Limiter, LimiterUnavailable
 from worker.domain.clock import Clock
 from worker.storage.database import Database
@@ -36,7 +37,7 @@ class Audit:
 
     def __init__(
         self, database: Database, clock: Clock, rules: AuditRules, broker: Broker, limiter: Limiter,
-        limits: Sequence[str], journals: Path, overlooked: Callable[[], Iterator[int]],
+        limits: Sequence[str], breakers: BreakerStore, journals: Path, overlooked: Callable[[], Iterator[int]],
     ) -> None:  # fmt: skip
         self._database = database
         self._clock = clock
@@ -44,6 +45,7 @@ class Audit:
         self._broker = broker
         self._limiter = limiter
         self._limits = limits
+        self._breakers = breakers
         self._journals = journals
         self._overlooked = overlooked
 
@@ -85,7 +87,8 @@ class Audit:
         try:
             depths = self.depths()
             states = self._limiter.state(self._limits)
-        except (RedisError, OSError, LimiterUnavailable) as error:
+            breakers = self._breakers.all()
+        except (RedisError, OSError, LimiterUnavailable, GatesUnavailable) as error:
             yield Finding.of(Kind.REDIS_AWAY, 1, f"Redis does not answer: {type(error).__name__}")
             return
         with self._database.read() as connection:
@@ -98,3 +101,4 @@ class Audit:
         yield from outside.unread(depths, due)
         yield from outside.doorbells_lost(depths, {one.kind for one in findings})
         yield from outside.closed_limits(states)
+        yield from outside.open_breakers(breakers)

@@ -32,6 +32,7 @@ class Kind(StrEnum):
     QUEUE_UNREAD = "queue_unread"
     DOORBELL_LOST = "doorbell_lost"
     LIMIT_CLOSED = "limit_closed"
+    BREAKER_OPEN = "breaker_open"
     JOURNAL_LEFT = "journal_left"
     # what takes a walk through the ledger
     TALLY_WRONG = "tally_wrong"
@@ -68,6 +69,7 @@ FIXES: dict[Kind, str] = {
     Kind.QUEUE_UNREAD: "start the worker that reads it: `pressrun part transactional` or `pressrun part bulk`",
     Kind.DOORBELL_LOST: MEND,
     Kind.LIMIT_CLOSED: "nothing, it opens by itself; `pressrun status` says why it is closed",
+    Kind.BREAKER_OPEN: "nothing, each is tried again by itself; `pressrun status` says when",
     Kind.JOURNAL_LEFT: f"{MEND} on this host",
     Kind.TALLY_WRONG: MEND,
     Kind.EVENT_WITHOUT_EFFECT: "`pressrun replay --all`",
@@ -88,7 +90,7 @@ class Finding:
     @classmethod
     def of(cls, kind: Kind, n: int, words: str, campaign: int | None = None) -> Finding:
         fix = FIXES[kind].replace("{campaign}", "--delivery ID" if campaign is None else str(campaign))
-        return cls(kind, n, words, fix, wrong=kind is not Kind.LIMIT_CLOSED)
+        return cls(kind, n, words, fix, wrong=kind not in (Kind.LIMIT_CLOSED, Kind.BREAKER_OPEN))
 
     def object(self) -> dict[str, Any]:
         """`{"kind", "n", "words", "fix", "wrong"}`"""

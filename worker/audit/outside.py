@@ -11,6 +11,7 @@ from redis import Redis
 from worker.audit.findings import Finding, Kind
 from worker.delivery.journal import Deceased
 from worker.delivery.throttling import LimitState
+from worker.domain.breaker import Breaker
 
 # So many rings more than there is work for: nobody takes them. Doubled and outdated ones are nothing unusual.
 _SPARE_RINGS = 50
@@ -51,6 +52,15 @@ def closed_limits(states: Sequence[LimitState]) -> Iterator[Finding]:
         if one.closed_for > 0:
             words = f"limit {one.name} is closed for {one.closed_for:.0f} s: {one.why}"
             yield Finding.of(Kind.LIMIT_CLOSED, 1, words)
+
+
+def open_breakers(found: Mapping[str, Breaker]) -> Iterator[Finding]:
+    """What throttles, the longest first; going direct there may be many at once."""
+    not_whole = sorted(((one.failures, name) for name, one in found.items() if one.failures), reverse=True)
+    if not_whole:
+        named = ", ".join(f"{name} ({failures} in a row: {found[name].why})" for failures, name in not_whole[:3])
+        more = ", …" if len(not_whole) > 3 else ""
+        yield Finding.of(Kind.BREAKER_OPEN, len(not_whole), f"{len(not_whole):,} breakers are not whole: {named}{more}")
 
 
 def journals_left(folder: Path) -> Iterator[Finding]:

@@ -23,7 +23,9 @@ from worker.audit.findings import Finding, Kind
 from worker.bootstrap import System, build
 from worker.cli import root
 from worker.delivery.claim import Claimer
+from worker.delivery.gates import RedisBreakers
 from worker.delivery.journal import Journal
+from worker.domain.breaker import Breaker
 from worker.domain.clock import FakeClock, SystemClock
 from worker.domain.doorbell import KEY_PREFIX, QUEUES, RecordingDoorbell
 from worker.settings import Settings
@@ -95,6 +97,20 @@ def test_a_limit_that_is_closed_is_worth_knowing_and_no_fault(system: System) ->
     (one,) = system.audit.quick()
     assert (one.kind, one.wrong) == (Kind.LIMIT_CLOSED, False)
     assert one.words.startswith(f"limit {name} is closed for 60 s: 421 too fast")
+
+
+def test_what_throttles_is_worth_knowing_and_no_fault(system: System) -> None:
+    """A relay's or, going direct, those of thousands of servers: the longest first."""
+    system.guard.beat()
+    for number in range(5):
+        system.breakers.trip(f"mx:{number}.example", None, "450 4.7.1 later")
+    system.breakers.sync()
+    now = system.clock.ticks()
+    RedisBreakers(system.redis).keep("relay", Breaker(3, now, 1, why="421 4.7.0 too fast"))
+    (one,) = system.audit.quick()
+    assert (one.kind, one.n, one.wrong) == (Kind.BREAKER_OPEN, 6, False)
+    assert one.words.startswith("6 breakers are not whole: relay (3 in a row: 421 4.7.0 too fast), mx:4.example (1 in")
+    assert one.words.endswith(", …")
 
 
 def test_a_redis_that_is_away(system: System) -> None:

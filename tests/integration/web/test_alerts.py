@@ -36,6 +36,8 @@ def samples(http: httpx.Client, system: System, clock: FakeClock) -> dict[str, l
     for kind in ("expired_leases", "due_retries"):
         system.meters.inc("sweep_findings", {"kind": kind})
     system.meters.flush()
+    system.breakers.trip("mx:mx.example", None, "421")
+    system.breakers.sync()
     found: dict[str, list[dict[str, str]]] = {}
     for line in http.get("/metrics").text.splitlines():
         match = re.match(r"(\w+)(?:\{(.*)\})? \S+$", line)
