@@ -23,6 +23,7 @@ from worker.delivery.gates import Breakers, Leases
 from worker.delivery.hop import Hop
 from worker.delivery.jobs import Job, Jobs
 from worker.delivery.journal import Journal
+from worker.delivery.paces import Paces
 from worker.delivery.parcels import Result
 from worker.delivery.permits import Permits
 from worker.delivery.routing import Routing
@@ -48,8 +49,9 @@ class Courier:
         self._books = Books(journal, clock, self._loop, hand_out)
         self._gates = Gatekeeper(breakers, clock)
         self._permits = Permits(leases, clock, self._loop)
-        self._shares = Shares(connections)
+        self._shares = Shares(connections, clock)
         self.turns = Turns(clock)
+        self._paces = Paces(clock)
         self._desks: dict[NextHop, Desk] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -145,6 +147,7 @@ class Courier:
             door = Hop(self._clock, hop.name)
             backlog = Backlog(self._clock, self.turns)
             desk = self._desks[hop] = Desk(hop, door, jobs, backlog, self._books, self._gates, self._ask)
+            self._paces.recall(hop, jobs)
         return desk
 
     def _staff(self, desk: Desk) -> None:
@@ -162,7 +165,7 @@ class Courier:
         desk.carriers.discard(carrier)
         if not desk.carriers:
             self._shares.serving.discard(desk)
-        for hungry in list(self._shares.hungry)[:1]:
+        for hungry in self._shares.next_hungry():
             self._staff(hungry)
 
     def _ask(self, desk: Desk, gate: str, jobs: list[Job]) -> None:
@@ -189,6 +192,7 @@ class Courier:
             desk.reap()
             if desk.over and desk is not self._relay:
                 del self._desks[desk.hop]
+                self._paces.remember(desk.hop, desk.jobs)
             elif len(desk.jobs):
                 self._staff(desk)
         self._permits.renew()

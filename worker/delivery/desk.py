@@ -45,8 +45,13 @@ class Desk:
 
     @property
     def is_slow(self) -> bool:
-        """It holds up what goes to it, or nothing is known of it yet."""
-        return all(lane.bound <= lane.least for lane in self.jobs.lanes.values())
+        """It holds up what goes to it."""
+        return any(lane.slow for lane in self.jobs.lanes.values())
+
+    @property
+    def is_new(self) -> bool:
+        """Nothing is known of it yet."""
+        return not any(lane.took for lane in self.jobs.lanes.values())
 
     @property
     def over(self) -> bool:

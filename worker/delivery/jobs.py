@@ -46,6 +46,13 @@ class Lane:
     def __post_init__(self) -> None:
         self.bound = self.least
 
+    @classmethod
+    def as_before(cls, before: Lane) -> Lane:
+        """Empty, and what is known of its pace."""
+        lane = cls(before.least, before.most, slow=before.slow, took=before.took)
+        lane.bound = before.bound
+        return lane
+
     @property
     def stuck(self) -> bool:
         """All its connections are held by conversations that take long, or of which nothing is known yet."""
@@ -130,9 +137,14 @@ class Jobs:
     def lane(self, destination: str) -> Lane:
         found = self.lanes.get(destination)
         if found is None:
-            found = self.lanes[destination] = Lane(*self._bounds(destination))
-            self._turn.append(found)
+            found = self.add(destination, Lane(*self._bounds(destination)))
         return found
+
+    def add(self, destination: str, lane: Lane) -> Lane:
+        """A new one, which may be known from before."""
+        self.lanes[destination] = lane
+        self._turn.append(lane)
+        return lane
 
     def put(self, jobs: Sequence[Job]) -> None:
         """All are for one destination."""

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from worker.delivery.desk import Desk
 from worker.delivery.jobs import Bounds
+from worker.domain.clock import Clock
 
 # A hop or destination of which nothing is known, or that is slow, has a quarter of the connections at most …
 _LEAST_PART = 4
 # … and one that is quick leaves a quarter to the others.
 _RESERVE_PART = 4
+# Those known to be slow have half of them together while any other hop waits for one.
+_SLOW_PART = 2
+# When one ends, so many that wait are asked: some may not have it. The others come first the next time.
+_ASKED = 10
+# While other hops wait for a connection, one gives up its own after this.
+_TURN_SECONDS = 5.0
 
 
 class Shares:
     """`connections`: of this process."""
 
-    def __init__(self, connections: int) -> None:
+    def __init__(self, connections: int, clock: Clock) -> None:
+        self._clock = clock
         self._all = connections
         self._least = max(1, connections // _LEAST_PART)
         self._most = max(1, connections - max(1, connections // _RESERVE_PART))
@@ -50,10 +58,25 @@ class Shares:
         return given
 
     def _spare(self, desk: Desk) -> int:
-        """The last quarter is for hops that were quick: those that hold up mail never have all connections together."""
-        if not desk.is_slow:
+        """The last quarter is for hops that were quick: those that hold up mail never have all connections together.
+
+        One of which nothing is known is not kept waiting by those that are slow.
+        """
+        if not desk.is_slow and not desk.is_new:
             return self._all
-        return self._most - sum(len(one.carriers) for one in self.serving if one.is_slow)
+        held = sum(len(one.carriers) for one in self.serving if one.is_slow or one.is_new)
+        spare = self._most - held
+        if desk.is_slow and any(not one.is_slow for one in self.hungry):
+            slow = sum(len(one.carriers) for one in self.serving if one.is_slow)
+            spare = min(spare, max(1, self._all // _SLOW_PART) - slow)
+        return spare
+
+    def next_hungry(self) -> Iterator[Desk]:
+        """Those that wait for a connection, for as long as there is one to be had."""
+        for desk in list(self.hungry)[:_ASKED]:
+            if sum(len(one.carriers) for one in self.serving) >= self._all:
+                return
+            yield desk
 
     def _make_room(self, wanted: int) -> None:
         """Idle connections of other hops end; who is hungry is asked again when they have."""
@@ -65,11 +88,14 @@ class Shares:
         """Whether a connection of this hop should end after its message, since others have work and too few."""
         if desk.is_relay:
             return _stays
+        over_at = self._clock.ticks() + _TURN_SECONDS
 
         def leaves() -> bool:
             if not self.hungry:
                 return False
-            return not desk.jobs.free or len(desk.carriers) > max(1, self._all // (len(self.serving) + 1))
+            if not desk.jobs.free or self._clock.ticks() >= over_at:
+                return True
+            return len(desk.carriers) > max(1, self._all // (len(self.serving) + 1))
 
         return leaves
 
