@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 # How long, and how often, the last turn of a campaign looks whether other processes have sent its last mails.
 _LAST_MAILS_SECONDS = 1.0
 _LOOK_SECONDS = 0.1
+# For how long a chain with nothing to do waits for rows that are due in so little.
+_AWAIT_TURNS_SECONDS = 3.0
+_SOON_SECONDS = 1.0
 
 
 class Chain:
@@ -46,6 +49,8 @@ class Chain:
             "turn", slot=slot, campaign=campaign_id, handed_over=turned.handed_over, rest=round(turned.rest, 1),
             held_until=turned.held_until and turned.held_until.isoformat(),
         )  # fmt: skip
+        if not turned.handed_over:
+            self._await_turns()
         with system.database.write() as connection:
             following = turns.next_turn(
                 connection, turns.Turn(slot, number, campaign_id), system.clock.now(), timedelta(seconds=turned.rest),
@@ -56,6 +61,18 @@ class Chain:
         if following is None or following.campaign_id != campaign_id:
             idle = following is None and not turned.rest and turned.held_until is None
             self._finish(campaign_id, _LAST_MAILS_SECONDS if idle else 0.0)
+
+    def _await_turns(self) -> None:
+        """Rows that were deferred for a turn in less than a second come back in time: the sweep is slower than that."""
+        system, coming = self._system, self._bulk().coming
+        until = system.clock.ticks() + _AWAIT_TURNS_SECONDS
+        while coming.wait() <= _SOON_SECONDS and system.clock.ticks() < until:
+            with system.database.read() as connection:
+                if turns.anybody(connection, system.clock.now()):
+                    return
+            time.sleep(coming.wait())
+            if coming.due():
+                system.due.some_retries()
 
     def _finish(self, campaign_id: int, seconds: float) -> None:
         """Whoever has the last turn says that the campaign is over, and waits so long for the last mails, which may be
@@ -113,7 +130,7 @@ class Station:
         destinations = tuple(one.name for one in system.shaping.groups)
         return Bulk(
             system.database, system.clock, self.press, self._spending, system.limits, destinations, self._waited,
-            system.due.retries,
+            system.due.some_retries,
         )  # fmt: skip
 
     @cached_property

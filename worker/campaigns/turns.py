@@ -83,6 +83,11 @@ def choose(connection: Connection, now: datetime) -> int | None:
     return campaign_id
 
 
+def anybody(connection: Connection, now: datetime) -> bool:
+    """Whether a campaign has mail that may go now."""
+    return turn_queries.next_campaign(connection, now) is not None
+
+
 def held(connection: Connection, now: datetime) -> list[tuple[int, str]]:
     """(campaign, publication) of those that wait for the next day of a warm-up."""
     return [(row.id, row.publication) for row in turn_queries.resting(connection, resting_beyond(now))]

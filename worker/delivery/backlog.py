@@ -11,7 +11,7 @@ import heapq
 import math
 from threading import Lock
 
-from worker.delivery.jobs import Lane
+from worker.delivery.lane import Lane
 from worker.domain.clock import Clock
 
 # What waits at a slow hop beyond this many turns of its connections would be given back anyway.
@@ -21,14 +21,15 @@ _QUICK_SECONDS = 0.01
 # What may wait at one that does, in seconds of its own work, and from when on it is no more counted as in hand.
 _AHEAD_SECONDS = 1.0
 _CROWDED_SECONDS = 0.5
-# From when a row is deferred until it is in hand again at the latest: the sweep comes by, and a claim.
-_SWEEP_SECONDS = 10.0
-# Longer waits are not waited for with an open connection.
-_AWAITED_SECONDS = 10.0
+# From when a row found no connection open until it is in hand again: its hold, the sweep, and a claim.
+_BACK_SECONDS = 15.0
 # A turn is no further away than this, however many stand before: the hop may be quicker by then.
-LONGEST_TURN_SECONDS = 600.0
+LONGEST_TURN_SECONDS = 300.0
 # Turns that are nearer to each other than this are one.
 _BUCKETS_A_SECOND = 4
+# Added again and again, its remainders are spread evenly (Knuth, The Art of Computer Programming, vol. 3, 6.4).
+_GOLDEN = 0.618034
+_MOST_BUCKETS = 2 * int(LONGEST_TURN_SECONDS) * _BUCKETS_A_SECOND
 
 
 class Turns:
@@ -47,6 +48,9 @@ class Turns:
             if at not in self._known:
                 self._known.add(at)
                 heapq.heappush(self._times, at)
+            while len(self._times) > _MOST_BUCKETS:
+                # a process that never asks: the sweep is quick enough for it
+                self._known.discard(heapq.heappop(self._times))
 
     def due(self) -> bool:
         """Whether some should be back by now that were not the last time."""
@@ -74,6 +78,7 @@ class Backlog:
         self._turns = turns
         self._booked_until = 0.0
         self._back_at = 0.0
+        self._spread = 0.0
 
     def takes_its_time(self, lane: Lane) -> bool:
         """A message takes long enough to be in the way of others."""
@@ -92,25 +97,29 @@ class Backlog:
             most = max(most, _AHEAD_SECONDS / lane.each)
         return min(wanted, max(0, int(most) - len(lane.waiting)))
 
-    def book(self, lane: Lane) -> float:
+    def book(self, lane: Lane, most: float = math.inf) -> float:
         """A turn behind all that wait, here and elsewhere: seconds until then. 0 where no pace is known yet.
 
-        By the pace of all the connections it may have: a turn that comes too early is asked for again, one that
-        comes too late leaves them idle.
+        By the pace of all the connections it may have (`most`: from all workers together): a turn that comes too early
+        is asked for again, one that comes too late leaves them idle. What does not fit comes again in good time, and
+        not all at once.
         """
         if not lane.took:
             return 0.0
         now = self._clock.ticks()
         # what waits here for longer will have a turn of its own
         before = max(self._booked_until, now + min(_AHEAD_SECONDS, len(lane.waiting) * lane.each))
-        self._booked_until = min(before + lane.took / max(1.0, lane.most), now + LONGEST_TURN_SECONDS)
-        self._turns.add(self._booked_until - now)
-        return self._booked_until - now
+        turn = before + lane.took / max(1.0, min(lane.most, most))
+        if turn > now + LONGEST_TURN_SECONDS:
+            self._spread = (self._spread + _GOLDEN) % 1.0
+            return (0.5 + self._spread / 2) * LONGEST_TURN_SECONDS
+        self._booked_until = turn
+        self._turns.add(turn - now)
+        return turn - now
 
-    def expect(self, seconds: float) -> None:
-        """A row waits elsewhere for so long."""
-        if seconds <= _AWAITED_SECONDS:
-            self._back_at = max(self._back_at, self._clock.ticks() + seconds + _SWEEP_SECONDS)
+    def expect_back(self) -> None:
+        """A row found no connection open yet."""
+        self._back_at = self._clock.ticks() + _BACK_SECONDS
 
     def awaits(self) -> float:
         """Seconds for which a connection is worth keeping: until then the last of such rows is in hand again."""

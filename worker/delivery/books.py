@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal
+from worker.delivery.lane import Job
 from worker.delivery.parcels import Claimed, Hold, Result
 from worker.delivery.transports.base import Exchange
 from worker.domain.clock import Clock

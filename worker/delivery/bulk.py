@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from worker.delivery import queries
+from worker.delivery.backlog import Turns
 from worker.delivery.limits import Limits
 from worker.delivery.press import Press
 from worker.delivery.spending import Spending
@@ -84,6 +85,11 @@ class Bulk:
         self._waited = waited
         self._requeue = requeue
 
+    @property
+    def coming(self) -> Turns:
+        """Of rows that were deferred for a turn, when they come."""
+        return self._press.turns
+
     def turn(self, campaign_id: int) -> Turned:
         """Send for this campaign until its turn is over or nothing of it may go now."""
         until = self._clock.ticks() + TURN_SECONDS
@@ -91,16 +97,14 @@ class Bulk:
         step = _Step(0)
         lanes: list[_Lane] = []
         while self._clock.ticks() < until:
-            if self._press.turns.due():
-                self._requeue()
-                lanes = []
+            if self._press.turns.due() and self._requeue():
+                self._add_new(lanes, campaign_id)
             if not lanes:
                 lanes, planning = self._probe(campaign_id)
-                idle = PLANNING_POLL_SECONDS if planning else self._press.turns.wait()
-                if not lanes and idle > LONGEST_WAIT_SECONDS:
+                if not lanes and not planning:
                     more = False
                     break
-            step = self._step(campaign_id, lanes) if lanes else _Step(0, idle)
+            step = self._step(campaign_id, lanes) if lanes else _Step(0, PLANNING_POLL_SECONDS)
             handed_over += step.handed
             if step.wait > LONGEST_WAIT_SECONDS or step.held_until is not None:
                 more = False
@@ -127,6 +131,11 @@ class Bulk:
             return [], False
         lanes = [_Lane(name, self._limits.of(row.publication, name)) for name in found]
         return lanes, row.status == CampaignStatus.PLANNING
+
+    def _add_new(self, lanes: list[_Lane], campaign_id: int) -> None:
+        """Destinations that have queued rows again; the others keep their place, and their time."""
+        known = {lane.destination for lane in lanes}
+        lanes += [lane for lane in self._probe(campaign_id)[0] if lane.destination not in known]
 
     def _step(self, campaign_id: int, lanes: list[_Lane]) -> _Step:
         """One claim on the lane whose turn it is."""

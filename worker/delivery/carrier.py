@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import structlog
 
 from worker.delivery.books import Books
 from worker.delivery.desk import Desk
-from worker.delivery.jobs import Job
+from worker.delivery.lane import SLOW_SECONDS, Job
 from worker.delivery.permits import Permits
 from worker.delivery.transports.base import Connection, Exchange, HopUnavailable, Transport
 from worker.domain.clock import Clock
@@ -24,6 +25,9 @@ IDLE_SECONDS = 10.0
 
 # One of few that all workers have together is not kept from the others while it is idle.
 SHARED_IDLE_SECONDS = 1.0
+
+# … nor for ever: then it is closed, and whoever has less than a fair part of them comes first.
+SHARED_SECONDS = 30.0
 
 # A server may close an idle connection at the moment it is used again: another is opened, this often.
 REOPENS = 3
@@ -53,6 +57,8 @@ class Carrier:
         self._permits = permits
         self._permit = ""
         self._patience = SHARED_IDLE_SECONDS if desk.hop.connections else IDLE_SECONDS
+        self._shared_until = math.inf
+        self._was_slow = False
         self._used = True
         self._clock = clock
         self._leaves = leaves
@@ -73,6 +79,8 @@ class Carrier:
                     lane.took_up(took)
                 if (self._connection is None and self._door.connections) or (self._used and self._leaves()):
                     return
+                if self._clock.ticks() >= self._shared_until and not self._offered:
+                    await self._drop()
         finally:
             self._let_go()
             await self._drop()
@@ -81,8 +89,8 @@ class Carrier:
         ready, self._ahead = self._ahead, None
         while ready is None:
             # one that was opened for a row that could not wait for it is there when the row comes again
-            fresh = not self._used
-            job = await self._jobs.wait(max(self._patience, self._desk.backlog.awaits()), stays=fresh)
+            patience = max(self._patience, self._desk.backlog.awaits() if self._was_slow else 0.0)
+            job = await self._jobs.wait(patience, stays=not self._used)
             if job is None:
                 return None
             ready = None if self._desk.turned_away(job) else self._made(job)
@@ -109,7 +117,7 @@ class Carrier:
         return None if self._ahead is None else (self._ahead.envelope, self._ahead.message)
 
     async def _guarded(self, ready: _Ready) -> float | None:
-        """Seconds it took, None where it did not begin; a connection that did not come about counts as slow.
+        """Seconds it took, None where it did not begin; one that came about in no second counts as slow.
 
         A fault of ours must not take the job with it: without a result it would stay `sending` for ever.
         """
@@ -120,7 +128,7 @@ class Carrier:
             # how far it came is not known, so it counts as unknown
             self._desk.finished(ready.job, Exchange(Stage.BODY, None, f"internal error: {error!r}", 0.0))
             await self._drop()
-            return 0.0
+            return None
 
     async def _handle(self, ready: _Ready) -> float | None:
         for _ in range(REOPENS):
@@ -132,7 +140,9 @@ class Carrier:
                 began = self._clock.ticks()
                 self._connection = await self._open(ready.job)
                 if self._connection is None:
-                    return self._clock.ticks() - began
+                    took = self._clock.ticks() - began
+                    return took if took >= SLOW_SECONDS else None
+                self._was_slow = self._clock.ticks() >= began + SLOW_SECONDS
                 if self._too_late(ready.job):
                     break
             exchange = await self._converse(ready, self._connection)
@@ -146,7 +156,7 @@ class Carrier:
             self._desk.finished(ready.job, exchange, later=self._ahead is not None)
             return exchange.duration
         self._desk.given_back(ready.job)
-        if self._connection is not None and self._connection.offered:
+        if self._offered:
             # only a cut takes that back
             await self._drop()
         return None
@@ -191,10 +201,16 @@ class Carrier:
             self._permits.give_back(permit)
             raise
         self._permit = permit
+        if permit:
+            self._shared_until = self._clock.ticks() + SHARED_SECONDS
         return connection
 
     def _too_late(self, job: Job) -> bool:
         return self._jobs.closed or job.too_late(self._clock)
+
+    @property
+    def _offered(self) -> bool:
+        return self._connection is not None and self._connection.offered
 
     def _let_go(self) -> None:
         if self._ahead is not None:
@@ -203,6 +219,7 @@ class Carrier:
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
+        self._used = True
         if connection is not None:
             self._door.closed()
             await connection.close()

@@ -21,8 +21,9 @@ from worker.delivery.desk import Desk
 from worker.delivery.gatekeeper import Gatekeeper
 from worker.delivery.gates import Breakers, Leases
 from worker.delivery.hop import Hop
-from worker.delivery.jobs import Job, Jobs
+from worker.delivery.jobs import Jobs
 from worker.delivery.journal import Journal
+from worker.delivery.lane import Job
 from worker.delivery.paces import Paces
 from worker.delivery.parcels import Result
 from worker.delivery.permits import Permits
@@ -85,7 +86,7 @@ class Courier:
         waiting, free, going = self._routing.waiting(destination) if self._routing else 0, 0, False
         for desk in there:
             lane = desk.jobs.lanes[destination]
-            if desk.door.wait() > 0:
+            if desk.door.wait() > 0 and (destination or desk.door.taken_for_long or not desk.door.taken):
                 continue
             if lane.stuck:
                 free += max(0, int(lane.bound) - lane.busy - len(lane.waiting))
@@ -195,6 +196,8 @@ class Courier:
                 self._paces.remember(desk.hop, desk.jobs)
             elif len(desk.jobs):
                 self._staff(desk)
+        if self._routing is not None:
+            self._routing.reap()
         self._permits.renew()
         self._loop.call_later(REAP_SECONDS, self._reap)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 
-from worker.delivery.backlog import LONGEST_TURN_SECONDS, Backlog
+from worker.delivery.backlog import Backlog
 from worker.delivery.books import Books
 from worker.delivery.gatekeeper import SHORTEST_HOLD_SECONDS, Gatekeeper
 from worker.delivery.hop import Hop
-from worker.delivery.jobs import Job, Jobs, Lane, by_destination
+from worker.delivery.jobs import Jobs, by_destination
+from worker.delivery.lane import Job, Lane
 from worker.delivery.transports.base import Exchange, HopUnavailable, NextHop
 from worker.domain.delivery import Reason
 
@@ -40,6 +42,8 @@ class Desk:
     def needed(self) -> int:
         """How many more connections it has work for and may have."""
         wanted = self.jobs.free + self.jobs.busy - len(self.carriers)
+        if self.hop.connections:
+            wanted = min(wanted, 0 if self.door.taken else self.hop.connections - len(self.carriers))
         # Where the hop takes no more connections, those it took carry on by themselves.
         return wanted if self.door.may_open() else min(wanted, max(1, self.door.connections) - len(self.carriers))
 
@@ -88,6 +92,11 @@ class Desk:
         elif self.door.taken and job.claimed.destination:
             self.given_back(job)
             return True
+        elif not self.is_relay and self.door.taken:
+            # others give theirs up now and then; for a moment it may wait here
+            wait = SHORTEST_HOLD_SECONDS if self.door.taken_for_long else 0.0
+            if wait:
+                self.held(job, wait, f"{self.hop.name}: {self.door.why}", Reason.CONNECTION_FAILED)
         elif not self.is_relay and (wait := self.door.wait()) > 0:
             wait = self._gates.growing(job, wait)
             self.held(job, wait, f"{self.hop.name}: {self.door.why}", Reason.CONNECTION_FAILED)
@@ -121,18 +130,18 @@ class Desk:
 
     def _sent_away(self, job: Job, lane: Lane, why: str) -> None:
         """Until its turn."""
-        wait = self.backlog.book(lane)
-        if wait >= LONGEST_TURN_SECONDS:
-            wait = self._gates.growing(job, wait)
-        self._held(job, wait or SHORTEST_HOLD_SECONDS, f"{self.hop.name}: {why}", Reason.CONNECTION_FAILED)
+        wait = self.backlog.book(lane, self.hop.connections or math.inf) or SHORTEST_HOLD_SECONDS
+        self._held(job, wait, f"{self.hop.name}: {why}", Reason.CONNECTION_FAILED)
 
     def reap(self) -> None:
         """What has waited too long for a connection: all may be held by a silent server."""
+        self.jobs.look()
         lane = self.jobs.lane("")
         in_the_way = not self.is_relay and (lane.stuck or self.backlog.takes_its_time(lane))
         for job in self.jobs.too_late():
             if in_the_way and not job.claimed.destination:
                 self._sent_away(job, lane, "no connection free")
+                self.backlog.expect_back()
             else:
                 self.given_back(job)
 
@@ -157,5 +166,4 @@ class Desk:
 
     def _held(self, job: Job, seconds: float, why: str, reason: Reason) -> None:
         self._gates.landed(job, self.hop)
-        self.backlog.expect(seconds)
         self._books.held(job, self._gates.hold(seconds, why, reason))

@@ -38,6 +38,11 @@ class Due:
         """Deferred rows whose time has come go back to the queue."""
         return self._in_sets(self._retry_set)
 
+    def some_retries(self) -> int:
+        """One set of them, for who has no time for all."""
+        with self._database.write() as connection:
+            return self._retry_set(connection, self._clock.now())
+
     def expired(self) -> int:
         """Queued mail that is worthless by now (a confirmation whose token is over) ends."""
         return self._in_sets(_expire_set)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from worker.delivery.gates import Breakers
-from worker.delivery.jobs import Job
+from worker.delivery.lane import Job
 from worker.delivery.parcels import Hold
 from worker.delivery.transports.base import Exchange, HopUnavailable, NextHop
 from worker.domain.clock import Clock

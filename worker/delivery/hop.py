@@ -44,6 +44,7 @@ class Hop:
         self._full_until = 0.0
         self._most = 0
         self._taken_until = 0.0
+        self._taken_since = 0.0
         self.why = ""
 
     def wait(self) -> float:
@@ -87,9 +88,17 @@ class Hop:
             self._most = max(self._most, self.connections)
         return connection
 
+    @property
+    def taken_for_long(self) -> bool:
+        """… and was asked for more than once."""
+        return self.taken and self._taken_until > self._taken_since + 2 * TAKEN_SECONDS
+
     def all_taken(self) -> None:
         """Other processes have as many connections as it may have from all of us together."""
-        self._taken_until = self._clock.ticks() + TAKEN_SECONDS
+        now = self._clock.ticks()
+        if now > self._taken_until + TAKEN_SECONDS:
+            self._taken_since = now
+        self._taken_until = now + TAKEN_SECONDS
         self.why = "other workers have all the connections it takes"
 
     def listened(self) -> None:

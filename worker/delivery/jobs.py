@@ -6,94 +6,9 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
 
-from worker.delivery.parcels import Claimed, Lease
+from worker.delivery.lane import Job, Lane
 from worker.domain.clock import Clock
-from worker.domain.message import Envelope, Message
-
-# A conversation that takes longer is slow: its lane gets few connections until others of it were quick.
-SLOW_SECONDS = 1.0
-# Of a quick one, what the last eight took is what the next will take.
-_SMOOTH = 8
-
-
-class Mail(Protocol):
-    """What turns a claimed delivery into bytes."""
-
-    def compose(self, claimed: Claimed) -> tuple[Envelope, Message]:
-        """Raises `PressrunError` for a mail that cannot be made."""
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """What waits for one destination. `busy` connections converse for it, `bound` at most.
-
-    It begins with the `least` and has one more for each quick conversation, up to the `most`; a slow one takes
-    it back to the least. So what is silent or takes seconds a message never holds all connections.
-    """
-
-    least: float
-    most: float
-    waiting: deque[Job] = field(default_factory=deque)
-    busy: int = 0
-    bound: float = 0.0
-    slow: bool = False
-    took: float = 0.0
-    """Seconds of a conversation, the last ones first; 0 before the first."""
-
-    def __post_init__(self) -> None:
-        self.bound = self.least
-
-    @classmethod
-    def as_before(cls, before: Lane) -> Lane:
-        """Empty, and what is known of its pace."""
-        lane = cls(before.least, before.most, slow=before.slow, took=before.took)
-        lane.bound = before.bound
-        return lane
-
-    @property
-    def stuck(self) -> bool:
-        """All its connections are held by conversations that take long, or of which nothing is known yet."""
-        return self.least < self.most and (self.slow or (self.busy >= self.bound and self.bound == self.least))
-
-    @property
-    def free(self) -> int:
-        """How many of those that wait may go at once."""
-        return int(max(0.0, min(len(self.waiting), self.bound - self.busy)))
-
-    @property
-    def each(self) -> float:
-        """Seconds until its next message goes, where all its connections are busy."""
-        return self.took / max(1.0, self.busy if self.waiting else self.bound)
-
-    def took_up(self, seconds: float) -> None:
-        """One of its conversations came to an end."""
-        if seconds >= SLOW_SECONDS:
-            self.bound, self.slow, self.took = self.least, True, seconds
-            return
-        self.took = seconds if self.slow or not self.took else self.took + (seconds - self.took) / _SMOOTH
-        if self.slow or self.bound < self.most:
-            self.bound, self.slow = min(self.most, self.bound + 1), False
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A claimed delivery, its claim, and what makes its mail."""
-
-    claimed: Claimed
-    lease: Lease
-    mail: Mail
-
-    def too_late(self, clock: Clock) -> bool:
-        """Whether its conversation may not start any more: its checks are too old, or its lease is over.
-
-        Over by either clock: ticks see a process that was stopped, the wall clock what a sweep goes by.
-        """
-        lease, ticks = self.lease, clock.ticks()
-        return ticks > lease.start_by or ticks > lease.valid_until or clock.now() >= lease.expires_at
-
 
 Bounds = Callable[[str], tuple[float, float]]
 """Of a destination's lane: the least and the most connections."""
@@ -208,6 +123,12 @@ class Jobs:
         self._idle.remove(waiter)
         self._wake(waiter, called=False)
         return True
+
+    def look(self) -> None:
+        """Now and then: see which of its lanes stand still."""
+        now = self._clock.ticks()
+        for lane in self._turn:
+            lane.look(now)
 
     def too_late(self) -> list[Job]:
         """Take out what has waited too long: every connection may be held by a silent server."""

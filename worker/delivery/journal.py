@@ -97,6 +97,8 @@ class Journal:
             kept = _under(leases, self.path.read_bytes())
             if os.write(fd, kept) < len(kept):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(draft))
+            # or a host that is lost just then leaves an empty file in its place
+            os.fsync(fd)
             draft.replace(self.path)
         except BaseException:
             draft.unlink(missing_ok=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from worker.delivery.jobs import Jobs, Lane
+from worker.delivery.jobs import Jobs
+from worker.delivery.lane import Lane
 from worker.delivery.transports.base import NextHop
 from worker.domain.clock import Clock
 

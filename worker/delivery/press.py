@@ -16,8 +16,8 @@ from worker.delivery.claim import Claim, Claimer
 from worker.delivery.composing import Composer
 from worker.delivery.courier import Courier
 from worker.delivery.gates import Breakers, Leases
-from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal
+from worker.delivery.lane import Job
 from worker.delivery.pace import Pace
 from worker.delivery.parcels import Claimed, Result
 from worker.delivery.record import RecordPolicy
@@ -168,10 +168,12 @@ class Press:
 
         Where something is always under way (a server that takes its minutes), it keeps what is, and no more.
         """
-        if self._recorder.wait_idle(seconds):
+        idle = self._recorder.wait_idle(seconds)
+        leases = self._recorder.leases
+        if idle and not leases:
             self._journal.truncate()
         elif self._journal.large:
-            self._courier.compact_journal(self._recorder.leases)
+            self._courier.compact_journal(leases)
 
     def close(self) -> None:
         self._courier.stop(_STOP_SECONDS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,6 +20,7 @@ from worker.domain.retry import RetryAt, RetryPolicy
 from worker.storage.moves import Move, record_moves
 
 _HOLD = "hold"
+_LAST_LOOK = timedelta(seconds=10)
 # A reply is kept for people to read; a server may say much.
 _REPLY_CHARS = 500
 
@@ -113,7 +114,10 @@ def _held(policy: RecordPolicy, claimed: Claimed, hold: Hold, now: datetime) -> 
     """It has an end all the same: its time runs from when it would first have gone."""
     # what waits for longer than the longest backoff would be taken for a wrong clock's work, again and again
     until = min(hold.until, now + policy.retry.cap)
-    if until < policy.retry.end(claimed.first_attempt_at or now, claimed.expires_at):
+    end = policy.retry.end(claimed.first_attempt_at or now, claimed.expires_at)
+    # a long one ends with a last look
+    until = min(until, max(now + _LAST_LOOK, end - _LAST_LOOK))
+    if until < end:
         return _Verdict(DeliveryStatus.DEFERRED, hold.reason, until)
     return _Verdict(DeliveryStatus.EXPIRED, hold.reason)
 

@@ -48,6 +48,7 @@ class Recorder:
         self._many = threading.Event()
         self._stopping = False
         self._leases: dict[int, Lease] = {}
+        self._spoilt: set[int] = set()
         self._idle = threading.Condition()
         self._open = 0
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -80,9 +81,9 @@ class Recorder:
 
     @property
     def leases(self) -> set[int]:
-        """Of the claims that are not wholly recorded."""
+        """Of the claims that are not wholly recorded, those among them that never will be by us."""
         with self._idle:
-            return set(self._leases)
+            return {*self._leases, *self._spoilt}
 
     def stop(self, seconds: float) -> bool:
         """Record what has come in, then end the thread; whether that was done within `seconds`."""
@@ -131,6 +132,8 @@ class Recorder:
         with self._idle:
             for lease in ended:
                 self._leases.pop(lease.id, None)
+                if lease.spoilt:
+                    self._spoilt.add(lease.id)
             self._open -= len(results)
             self._idle.notify_all()
         self._recorded(written)

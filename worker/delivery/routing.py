@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import structlog
 
 from worker.delivery.books import Books
 from worker.delivery.gatekeeper import Gatekeeper
-from worker.delivery.jobs import Job
+from worker.delivery.lane import Job
 from worker.delivery.transports.base import Exchange, NextHop, NoRoute, RouteUnknown, Transport
 from worker.domain.clock import Clock
 from worker.domain.delivery import Reason
@@ -19,17 +20,23 @@ log = structlog.get_logger(__name__)
 
 # DNS does not answer for a domain: its mail waits this long at least, and no attempt is counted.
 UNKNOWN_SECONDS = 60.0
+# A question that could not be put is put again after this at least.
+LATE_SECONDS = 10.0
 # Questions at once: a resolver has other customers.
 _QUESTIONS = 200
-# Some name servers are dead, and asked for seconds: what waits for those is no reason to claim no more.
+# … and of those about domains whose servers did not answer the last time: each holds its place for seconds.
+_DOUBTFUL_QUESTIONS = 20
+_DOUBTFUL_KEPT = 20_000
+# What waits for longer than this is no reason to claim no more.
 _LONG_SECONDS = 1.0
 
 @dataclass(slots=True)
 class _Question:
-    """Who waits for the answer; the tick at which it was asked."""
+    """Who waits for the answer, and since which tick; whether it was put already."""
 
     jobs: list[Job]
-    asked_at: float | None = None
+    since: float
+    put: bool = False
 
 
 Arrived = Callable[[NextHop, Sequence[Job]], None]
@@ -48,6 +55,8 @@ class Routing:
         self._clock = clock
         self._asking: dict[str, _Question] = {}
         self._turn = asyncio.Semaphore(_QUESTIONS)
+        self._doubtful_turn = asyncio.Semaphore(_DOUBTFUL_QUESTIONS)
+        self._doubtful: OrderedDict[str, None] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def waiting(self, destination: str) -> int:
@@ -56,7 +65,7 @@ class Routing:
         return sum(
             len(one.jobs)
             for one in list(self._asking.values())
-            if (one.asked_at is None or one.asked_at > long_ago) and one.jobs[0].claimed.destination == destination
+            if one.since > long_ago and one.jobs[0].claimed.destination == destination
         )
 
     def accept(self, jobs: Sequence[Job]) -> None:
@@ -78,38 +87,50 @@ class Routing:
         if question is not None:
             question.jobs.append(job)
             return
-        self._asking[domain] = _Question([job])
+        self._asking[domain] = _Question([job], self._clock.ticks())
         task = asyncio.get_running_loop().create_task(self._found(domain))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _found(self, domain: str) -> None:
         try:
-            async with self._turn:
-                self._asking[domain].asked_at = self._clock.ticks()
+            async with self._doubtful_turn if domain in self._doubtful else self._turn:
+                if domain not in self._asking:
+                    return
+                self._asking[domain].put = True
                 hop = await self._transport.find(domain)
         except NoRoute as error:
             for job in self._answered(domain):
                 self._gates.landed(job, None)
                 self._books.finished(job, Exchange(error.stage, error.reply, "", 0.0))
         except RouteUnknown as error:
-            self._hold(domain, str(error))
+            self._doubtful[domain] = None
+            if len(self._doubtful) > _DOUBTFUL_KEPT:
+                self._doubtful.popitem(last=False)
+            self._hold(domain, UNKNOWN_SECONDS, str(error))
         except Exception as error:
             # a fault of ours must not leave its jobs `sending`
             log.exception("look_up_broke", domain=domain)
-            self._hold(domain, f"the look-up of {domain} broke: {error!r}")
+            self._hold(domain, UNKNOWN_SECONDS, f"the look-up of {domain} broke: {error!r}")
         else:
+            self._doubtful.pop(domain, None)
             self._arrived(hop, self._answered(domain))
 
     def _answered(self, domain: str) -> list[Job]:
         question = self._asking.pop(domain, None)
         return question.jobs if question else []
 
-    def _hold(self, domain: str, why: str) -> None:
+    def _hold(self, domain: str, seconds: float, why: str) -> None:
         for job in self._answered(domain):
-            seconds = self._gates.growing(job, UNKNOWN_SECONDS)
             self._gates.landed(job, None)
-            self._books.held(job, self._gates.hold(seconds, why, Reason.CONNECTION_FAILED))
+            hold = self._gates.hold(self._gates.growing(job, seconds), why, Reason.CONNECTION_FAILED)
+            self._books.held(job, hold)
+
+    def reap(self) -> None:
+        """Questions that were not put in time: too many domains have dead name servers."""
+        for domain, question in list(self._asking.items()):
+            if not question.put and any(job.too_late(self._clock) for job in question.jobs):
+                self._hold(domain, LATE_SECONDS, f"DNS was not asked for {domain} yet: others do not answer")
 
     def given_back(self, job: Job) -> None:
         """Its hop is not known."""

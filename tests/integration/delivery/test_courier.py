@@ -16,8 +16,8 @@ from tests.servers import free_port
 from tests.smtpd import Rule, SmtpServer
 from worker.delivery.courier import Courier
 from worker.delivery.gates import Breakers, InMemoryBreakers, InMemoryLeases
-from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal, read_journal
+from worker.delivery.lane import Job
 from worker.delivery.parcels import Claimed, Lease, Result
 from worker.delivery.transports.smtp import smtp_transport
 from worker.domain.breaker import Pauses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -190,3 +191,43 @@ def test_what_is_held_uses_no_tokens(direct: Direct, database: Database, stack: 
     campaign = seed(database, one)
     turns_until(one, campaign, lambda: statuses(database) == {"sent": 60, "deferred": 30}, 60)
     assert one.system.limiter.state(["overall"])[0].used <= 60 + 8
+
+
+def test_a_domain_alone_takes_all_it_is_sent_at_once(direct: Direct, database: Database, stack: ExitStack) -> None:
+    """More connections here than it may have: nothing is deferred for want of one, again and again."""
+    quick = stack.enter_context(SmtpServer())
+    one = direct(quick, stack.enter_context(NameServer(ZONE)), PRESSRUN_SMTP_CONNECTIONS="20")
+    campaign = seed_campaign(database, one.system.clock.now(), 3000).campaign_id
+    with database.write() as connection:
+        connection.execute(text("UPDATE deliveries SET address = replace(address, 'example.com', 'quick.example')"))
+    seen = 0
+
+    def done() -> bool:
+        nonlocal seen
+        seen = max(seen, statuses(database)["deferred"])
+        return statuses(database)["sent"] == 3000
+
+    turns_until(one, campaign, done, 60)
+    assert seen == 0
+    assert quick.most_connections <= 10
+
+
+def test_a_server_that_falls_silent_does_not_hold_up_the_others(
+    direct: Direct, database: Database, stack: ExitStack
+) -> None:
+    """It was quick, so it has most of the connections when it does."""
+    quick = stack.enter_context(SmtpServer([Rule("dot", delay=0.002)]))
+    other = stack.enter_context(SmtpServer(port=quick.port, host="127.0.0.2"))
+    names = stack.enter_context(NameServer(ZONE))
+    one = direct(quick, names, PRESSRUN_SMTP_CONNECTIONS="20", PRESSRUN_SMTP_TIMEOUT_SECONDS="40")
+    campaign = seed(database, one, readers=12_000)
+    watcher = threading.Thread(target=_silence, args=(other, 200))
+    watcher.start()
+    turns_until(one, campaign, lambda: len(quick.messages) == 8000, 35)
+    watcher.join()
+    assert len(other.messages) < 4000
+
+
+def _silence(server: SmtpServer, after: int) -> None:
+    server.wait_for(lambda one: len(one.messages) > after, 30)
+    server.add(Rule("mail", silent=True))

@@ -9,7 +9,7 @@ from redis import Redis
 
 from worker.delivery.gates import BreakerStore, InMemoryBreakers, Leases, RedisBreakers, RedisLeases
 from worker.delivery.gates.base import LEASE_SECONDS, REMEMBERED_SECONDS
-from worker.delivery.gates.memory import WANTED_SECONDS
+from worker.delivery.gates.memory import PATIENCE_SECONDS, WANTED_SECONDS
 from worker.domain.breaker import Admission, Breaker, Pauses, Phase
 from worker.domain.clock import FakeClock
 
@@ -136,6 +136,22 @@ def test_it_is_left_for_some_seconds_only(leases: Leases, clock: FakeClock) -> N
     leases.give_back("a", "x")
     clock.advance(seconds=WANTED_SECONDS + 1)
     assert leases.take("a", 1, "x", urgent=False)
+
+
+def test_processes_share_them_fairly(leases: Leases, clock: FakeClock) -> None:
+    """Who had all of them gives up one after the other, as they end, to those who wait: no more than that."""
+    assert all(leases.take("a", 4, f"here:{n}", urgent=False) for n in range(4))
+    assert not leases.take("a", 4, "there:1", urgent=False)
+    for number in range(2):
+        leases.give_back("a", f"here:{number}")
+        assert not leases.take("a", 4, "here:9", urgent=False)
+        assert leases.take("a", 4, f"there:{number}", urgent=False)
+        assert not leases.take("a", 4, "there:9", urgent=False)
+    leases.give_back("a", "here:2")
+    assert leases.take("a", 4, "here:10", urgent=False)
+    leases.give_back("a", "there:0")
+    clock.advance(seconds=PATIENCE_SECONDS + 0.1)
+    assert leases.take("a", 4, "here:11", urgent=False)
 
 
 def test_a_clock_set_back_keeps_no_connection_of_the_dead(redis_client: Redis) -> None:

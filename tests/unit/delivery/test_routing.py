@@ -14,8 +14,8 @@ from tests.integration.delivery.test_courier import PlainMail, claimed
 from worker.delivery.books import Books
 from worker.delivery.gatekeeper import Gatekeeper
 from worker.delivery.gates import Breakers, InMemoryBreakers
-from worker.delivery.jobs import Job
 from worker.delivery.journal import Journal
+from worker.delivery.lane import Job
 from worker.delivery.parcels import Lease, Result
 from worker.delivery.routing import Routing
 from worker.delivery.transports.base import RELAY, Connection, HopUnavailable, NextHop, NoRoute, RouteUnknown
@@ -90,14 +90,40 @@ def test_so_many_questions_at_once_and_all_count_but_those_that_take_long(tmp_pa
         assert len(room.names.asked) == 200
         assert (room.routing.waiting(""), room.routing.waiting("big")) == (501, 1)
         room.clock.advance(seconds=2)
-        assert room.routing.waiting("") == 300
+        assert room.routing.waiting("") == 0
+        room.accept(502, "new.example")
+        assert room.routing.waiting("") == 1
         for answer in list(room.names.asked.values()):
             answer.set_result(NextHop("mx.example", hosts=(("mx.example",),)))
         await asyncio.sleep(0.01)
-        assert (len(room.arrived), len(room.names.asked), room.routing.waiting("")) == (201, 200, 300)
+        assert (len(room.arrived), len(room.names.asked)) == (201, 200)
+        room.routing.reap()
+        assert {one.hold is not None for one in room.results} == {True}
+        assert len(room.results) == 102
         room.routing.close()
-        assert len(room.results) == 301
+        assert len(room.results) == 302
         assert room.routing.waiting("") == 0
+        room.journal.close()
+
+    asyncio.run(go())
+
+
+def test_domains_that_were_silent_before_take_few_of_the_places(tmp_path: Path) -> None:
+    async def go() -> None:
+        room = Room(tmp_path)
+        for number in range(100):
+            room.accept(number, f"dead{number}.example")
+        await asyncio.sleep(0.01)
+        for answer in list(room.names.asked.values()):
+            answer.set_exception(RouteUnknown("silent"))
+        await asyncio.sleep(0.01)
+        for number in range(100):
+            room.accept(number, f"dead{number}.example")
+        room.accept(100, "other.example")
+        await asyncio.sleep(0.01)
+        assert len(room.names.asked) == 21
+        assert "other.example" in room.names.asked
+        room.routing.close()
         room.journal.close()
 
     asyncio.run(go())

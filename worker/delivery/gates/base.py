@@ -43,7 +43,11 @@ class Leases(Protocol):
     """Connections that a next hop may have from all workers together. All raise `GatesUnavailable`."""
 
     def take(self, name: str, most: int, holder: str, *, urgent: bool) -> bool:
-        """Whether `holder` may open one more. What urgent mail was refused, others leave to it for some seconds."""
+        """Whether `holder` (PROCESS:NUMBER) may open one more.
+
+        What urgent mail was refused, others leave to it for some seconds. While a process waits that has less than a
+        fair part of them, who has that gets no more.
+        """
 
     def renew(self, held: Sequence[tuple[str, str]]) -> None:
         """(name, holder) of all connections that are still open."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from threading import Lock
 
@@ -12,6 +13,8 @@ from worker.domain.clock import Clock
 
 # For how long a connection is left to urgent mail that was refused one: it is held for 5 s, then the sweep comes by.
 WANTED_SECONDS = 15.0
+# For how long a process that was refused one, and has less than a fair part, is left the next one.
+PATIENCE_SECONDS = 3.0
 
 
 class InMemoryBreakers:
@@ -77,19 +80,28 @@ class InMemoryLeases:
         self._clock = clock
         self._held: dict[str, dict[str, float]] = {}
         self._wanted: dict[str, float] = {}
+        self._waiting: dict[str, dict[str, float]] = {}
         self._lock = Lock()
 
     def take(self, name: str, most: int, holder: str, *, urgent: bool) -> bool:
         with self._lock:
             now = self._clock.ticks()
             held = {one: until for one, until in self._held.get(name, {}).items() if until > now}
-            wanted = not urgent and self._wanted.get(name, 0.0) > now
-            room = len(held) < most - wanted
+            waiting = {one: until for one, until in self._waiting.get(name, {}).items() if until > now}
+            self._held[name], self._waiting[name] = held, waiting
+            most -= not urgent and self._wanted.get(name, 0.0) > now
+            process = _process(holder)
+            mine = sum(_process(one) == process for one in held)
+            part = math.ceil(most / len({process, *map(_process, held), *waiting}))
+            fair = mine < part or not waiting.keys() - {process}
+            room = len(held) < most and (fair or urgent)
             if room:
                 held[holder] = now + LEASE_SECONDS
+                waiting.pop(process, None)
+            elif mine < part:
+                waiting[process] = now + PATIENCE_SECONDS
             if urgent:
                 self._wanted[name] = 0.0 if room else now + WANTED_SECONDS
-            self._held[name] = held
             return room
 
     def renew(self, held: Sequence[tuple[str, str]]) -> None:
@@ -100,3 +112,7 @@ class InMemoryLeases:
     def give_back(self, name: str, holder: str) -> None:
         with self._lock:
             self._held.get(name, {}).pop(holder, None)
+
+
+def _process(holder: str) -> str:
+    return holder.rpartition(":")[0] or holder

@@ -13,7 +13,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.delivery.gates.base import LEASE_SECONDS, REMEMBERED_SECONDS, GatesUnavailable
-from worker.delivery.gates.memory import WANTED_SECONDS
+from worker.delivery.gates.memory import PATIENCE_SECONDS, WANTED_SECONDS
 from worker.domain import breaker as moves
 from worker.domain.breaker import FLIGHT_SECONDS, LOOK_AGAIN_SECONDS, Admission, Breaker, Pauses
 
@@ -71,8 +71,9 @@ class RedisLeases:
         self._now = now
 
     def take(self, name: str, most: int, holder: str, *, urgent: bool) -> bool:
-        times = (round(LEASE_SECONDS * 1000), round(WANTED_SECONDS * 1000), self._time())
-        keys = [_held(name), f"pressrun:connections-wanted:{name}"]
+        seconds = (LEASE_SECONDS, WANTED_SECONDS, PATIENCE_SECONDS)
+        times = (*(round(one * 1000) for one in seconds), self._time())
+        keys = [_held(name), f"pressrun:connections-wanted:{name}", f"pressrun:connections-waiting:{name}"]
         with _translated():
             return bool(self._script(keys=keys, args=[most, holder, "1" if urgent else "", *times]))
 
