@@ -84,6 +84,9 @@ class Breakers:
 
     def land(self, name: str, heard: int, other: int) -> None:
         """Of what went to it, `heard` were answered and not throttled, `other` came back without a word."""
+        if self.is_whole(name):
+            # while another is not: each of all the mails that go elsewhere comes by here
+            return
         pauses = self._pauses_of(name, "")
         with self._lock:
             if name in self._known:
