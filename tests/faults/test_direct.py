@@ -15,7 +15,7 @@ from tests.running import Running, post_event, signup_event, wait_until
 from tests.servers import RedisServer
 from tests.smtpd import Options, Rule, SmtpServer
 
-EACH = 1_500
+EACH = 800
 ZONE = {
     "quick.example": {"MX": ["10 mx.quick.example.", "20 mx2.quick.example."]},
     "mx.quick.example": {"A": ["127.0.0.3"]}, "mx2.quick.example": {"A": ["127.0.0.1"]},
@@ -31,6 +31,7 @@ def direct(system: Callable[..., Running], quick: SmtpServer, names: NameServer)
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
 def test_processes_killed_and_redis_emptied_while_mail_goes_straight(
     system: Callable[..., Running], own_redis: RedisServer
 ) -> None:

@@ -84,6 +84,7 @@ def test_nobody_takes_over_one_that_is_replaced_at_that_moment(tmp_path: Path) -
     journal.close()
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_it_is_made_small_while_a_server_takes_its_time(
     station: Callable[..., Station], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack
 
+import pytest
 from sqlalchemy import text
 
 from tests.integration.delivery.test_direct import Direct, direct, stack, turns_until  # noqa: F401 - fixtures
@@ -36,6 +37,7 @@ def _found(database: Database) -> Counter[tuple[str, str]]:
     return Counter((_kind(row.domain), row.status) for row in rows)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_the_quick_ones_are_done_long_before_the_others(
     direct: Direct, database: Database, stack: ExitStack  # noqa: F811
 ) -> None:
