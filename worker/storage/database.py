@@ -7,7 +7,7 @@ kernel wakes them in turn, where SQLite's own busy handler sleeps and is overtak
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _NO_DATABASE = "file is not a database"
 # Our transactions take milliseconds. One whose client is silent for this long belongs to a process that was
 # stopped in the middle of it, and must not keep its locks for as long as that lasts.
 _STOPPED_SECONDS = 10
+# More than a set of outcomes (`recorder.SET_SIZE`).
+_PIPELINED_FROM = 300
 
 
 class DatabaseUnavailable(TemporaryError):
@@ -53,6 +55,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_deferred)
         else:
             event.listen(self.engine, "connect", _prepare_postgresql)
+            event.listen(self.engine, "do_executemany", _one_after_the_other)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -116,6 +119,19 @@ def _engine(url: str, is_sqlite: bool, pool_size: int) -> Engine:
     return create_engine(
         url, connect_args=connect_args, poolclass=QueuePool, pool_size=pool_size, max_overflow=40
     )
+
+
+def _one_after_the_other(cursor: Any, statement: str, parameters: Sequence[Any], _context: object) -> bool:
+    """Instead of psycopg's `executemany`, which is a pipeline: a PostgreSQL that was asked to flush one has no time
+    limit for the rest of the transaction, and a process that is stopped just then would keep its locks for ever.
+
+    Of many rows at once (an import) a pipeline is worth it, and nobody waits for those.
+    """
+    if len(parameters) > _PIPELINED_FROM:
+        return False
+    for one in parameters:
+        cursor.execute(statement, one)
+    return True
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
