@@ -74,19 +74,22 @@ class Courier:
         """
         if self._relay is not None:
             return self._relay.door.wait()
-        there = [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
-        return min((desk.door.wait() for desk in there), default=0.0) if destination else 0.0
+        there = self._desks_of(destination) if destination else []
+        return min((desk.door.wait() for desk in there), default=0.0)
+
+    def _desks_of(self, destination: str) -> list[Desk]:
+        return [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
 
     def load(self, destination: str) -> tuple[int, int | None]:
         """Jobs for it that no connection has taken up yet; how many more have a place, where that is known.
 
         What is stuck at one of several hops is not counted: it is no reason to leave the others without work.
         """
-        there = [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
+        there = self._desks_of(destination)
         waiting, free, going = self._routing.waiting(destination) if self._routing else 0, 0, False
         for desk in there:
             lane = desk.jobs.lanes[destination]
-            if desk.door.wait() > 0 and (destination or desk.door.taken_for_long or not desk.door.taken):
+            if desk.door.wait() > 0 and (destination or not desk.door.taken_just_now):
                 continue
             if lane.stuck:
                 free += max(0, int(lane.bound) - lane.busy - len(lane.waiting))

@@ -60,7 +60,7 @@ class Desk:
     @property
     def over(self) -> bool:
         """Nothing waits, nobody serves, and nothing need be remembered of it."""
-        return not self.carriers and not len(self.jobs) and not self.door.doubtful_still and self.door.wait() <= 0
+        return not self.carriers and not len(self.jobs) and self.door.forgettable
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Those that may not go now are given back or held."""
@@ -92,13 +92,11 @@ class Desk:
         elif self.door.taken and job.claimed.destination:
             self.given_back(job)
             return True
-        elif not self.is_relay and self.door.taken:
-            # others give theirs up now and then; for a moment it may wait here
-            wait = SHORTEST_HOLD_SECONDS if self.door.taken_for_long else 0.0
-            if wait:
-                self.held(job, wait, f"{self.hop.name}: {self.door.why}", Reason.CONNECTION_FAILED)
+        elif self.door.taken_just_now:
+            return False
         elif not self.is_relay and (wait := self.door.wait()) > 0:
-            wait = self._gates.growing(job, wait)
+            # nothing is wrong with one that others have all connections of
+            wait = wait if self.door.taken else self._gates.growing(job, wait)
             self.held(job, wait, f"{self.hop.name}: {self.door.why}", Reason.CONNECTION_FAILED)
         return wait > 0
 
@@ -136,10 +134,10 @@ class Desk:
     def reap(self) -> None:
         """What has waited too long for a connection: all may be held by a silent server."""
         self.jobs.look()
-        lane = self.jobs.lane("")
-        in_the_way = not self.is_relay and (lane.stuck or self.backlog.takes_its_time(lane))
+        lane = None if self.is_relay else self.jobs.lanes.get("")
+        in_the_way = lane is not None and (lane.stuck or self.backlog.takes_its_time(lane))
         for job in self.jobs.too_late():
-            if in_the_way and not job.claimed.destination:
+            if lane is not None and in_the_way and not job.claimed.destination:
                 self._sent_away(job, lane, "no connection free")
                 self.backlog.expect_back()
             else:

@@ -45,7 +45,7 @@ class Gatekeeper:
     def growing(self, job: Job, seconds: float) -> float:
         """Seconds for one whose hop is not to be had: half of what it has waited already, if that is longer.
 
-        What is dead for days is looked for twenty times, not each minute.
+        What is dead for three days is looked for some eighty times, not each minute.
         """
         first = job.claimed.first_attempt_at
         waited = (self._clock.now() - first).total_seconds() if first else 0.0

@@ -64,9 +64,10 @@ class Hop:
         return self._failures > 0
 
     @property
-    def doubtful_still(self) -> bool:
-        """… and not so long ago that it may be forgotten."""
-        return self.doubtful and self._clock.ticks() < self._closed_until + FORGOTTEN_SECONDS
+    def forgettable(self) -> bool:
+        """Nothing need be remembered of it: it is well, or nobody has knocked for long."""
+        long_ago = self._clock.ticks() >= self._closed_until + FORGOTTEN_SECONDS
+        return self.wait() <= 0 and (not self.doubtful or long_ago)
 
     def may_open(self) -> bool:
         now = self._clock.ticks()
@@ -89,9 +90,9 @@ class Hop:
         return connection
 
     @property
-    def taken_for_long(self) -> bool:
-        """… and was asked for more than once."""
-        return self.taken and self._taken_until > self._taken_since + 2 * TAKEN_SECONDS
+    def taken_just_now(self) -> bool:
+        """… and was not asked for again and again yet: others give theirs up now and then, so mail may wait for one."""
+        return self.taken and self._taken_until <= self._taken_since + 2 * TAKEN_SECONDS
 
     def all_taken(self) -> None:
         """Other processes have as many connections as it may have from all of us together."""

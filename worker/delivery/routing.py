@@ -30,6 +30,7 @@ _DOUBTFUL_KEPT = 20_000
 # What waits for longer than this is no reason to claim no more.
 _LONG_SECONDS = 1.0
 
+
 @dataclass(slots=True)
 class _Question:
     """Who waits for the answer, and since which tick; whether it was put already."""
