@@ -21,10 +21,14 @@ _QUICK_SECONDS = 0.01
 # What may wait at one that does, in seconds of its own work, and from when on it is no more counted as in hand.
 _AHEAD_SECONDS = 1.0
 _CROWDED_SECONDS = 0.5
+# … once it has taken its time for so long: a hiccup of its own, or of this machine, is over by then.
+_PATIENCE_SECONDS = 1.0
 # From when a row found no connection open until it is in hand again: its hold, the sweep, and a claim.
 _BACK_SECONDS = 15.0
-# A turn is no further away than this, however many stand before: the hop may be quicker by then.
+# A turn is no further away than this, however many stand before: the hop may be quicker by then. One that takes its
+# time since a moment ago may have hiccuped: the first turns are nearer.
 LONGEST_TURN_SECONDS = 300.0
+FIRST_TURNS_SECONDS = 15.0
 # Turns that are nearer to each other than this are one.
 _BUCKETS_A_SECOND = 4
 # Added again and again, its remainders are spread evenly (Knuth, The Art of Computer Programming, vol. 3, 6.4).
@@ -77,6 +81,8 @@ class Backlog:
         self._clock = clock
         self._turns = turns
         self._booked_until = 0.0
+        self._booked_since = 0.0
+        self._since: float | None = None
         self._back_at = 0.0
         self._spread = 0.0
 
@@ -92,10 +98,21 @@ class Backlog:
         """How many of so many more may wait here."""
         most = _TURNS * lane.bound
         if not lane.slow:
-            if not self.takes_its_time(lane):
+            if not self._has_long_taken(lane):
                 return wanted
             most = max(most, _AHEAD_SECONDS / lane.each)
         return min(wanted, max(0, int(most) - len(lane.waiting)))
+
+    def _has_long_taken(self, lane: Lane) -> bool:
+        """It takes its time, and did so the last times it was asked."""
+        now = self._clock.ticks()
+        if not self.takes_its_time(lane):
+            self._since = None
+            # those away come at their turns, and are no reason to send others away if it takes its time again
+            self._booked_until = 0.0
+            return False
+        self._since = now if self._since is None else self._since
+        return now >= self._since + _PATIENCE_SECONDS
 
     def book(self, lane: Lane, most: float = math.inf) -> float:
         """A turn behind all that wait, here and elsewhere: seconds until then. 0 where no pace is known yet.
@@ -107,12 +124,15 @@ class Backlog:
         if not lane.took:
             return 0.0
         now = self._clock.ticks()
+        if self._booked_until < now:
+            self._booked_since = now
+        furthest = min(LONGEST_TURN_SECONDS, max(FIRST_TURNS_SECONDS, now - self._booked_since))
         # what waits here for longer will have a turn of its own
         before = max(self._booked_until, now + min(_AHEAD_SECONDS, len(lane.waiting) * lane.each))
         turn = before + lane.took / max(1.0, min(lane.most, most))
-        if turn > now + LONGEST_TURN_SECONDS:
+        if turn > now + furthest:
             self._spread = (self._spread + _GOLDEN) % 1.0
-            return (0.5 + self._spread / 2) * LONGEST_TURN_SECONDS
+            return (0.5 + self._spread / 2) * furthest
         self._booked_until = turn
         self._turns.add(turn - now)
         return turn - now

@@ -12,8 +12,8 @@ from worker.delivery.books import Books
 from worker.delivery.desk import Desk
 from worker.delivery.lane import SLOW_SECONDS, Job
 from worker.delivery.permits import Permits
+from worker.delivery.pulse import Pulse
 from worker.delivery.transports.base import Connection, Exchange, HopUnavailable, Transport
-from worker.domain.clock import Clock
 from worker.domain.errors import PressrunError
 from worker.domain.message import Envelope, Message
 from worker.domain.replies import Stage
@@ -46,7 +46,7 @@ class Carrier:
     """Makes the next mail while the one before is on its way, where the connection asks for it."""
 
     def __init__(
-        self, transport: Transport, desk: Desk, books: Books, permits: Permits, clock: Clock, leaves: Callable[[], bool]
+        self, transport: Transport, desk: Desk, books: Books, permits: Permits, pulse: Pulse, leaves: Callable[[], bool]
     ) -> None:
         """`leaves` is asked after each message: whether another hop needs the place."""
         self._transport = transport
@@ -60,7 +60,7 @@ class Carrier:
         self._shared_until = math.inf
         self._was_slow = False
         self._used = True
-        self._clock = clock
+        self._pulse = pulse
         self._leaves = leaves
         self._connection: Connection | None = None
         self._ahead: _Ready | None = None
@@ -79,7 +79,7 @@ class Carrier:
                     lane.took_up(took)
                 if (self._connection is None and self._door.connections) or (self._used and self._leaves()):
                     return
-                if self._clock.ticks() >= self._shared_until and not self._offered:
+                if self._pulse.ticks() >= self._shared_until and not self._offered:
                     await self._drop()
         finally:
             self._let_go()
@@ -137,15 +137,17 @@ class Carrier:
                 break
             if self._connection is None or not self._connection.usable:
                 await self._drop()
-                began = self._clock.ticks()
+                began = self._pulse.lived()
                 self._connection = await self._open(ready.job)
+                took = self._pulse.lived() - began
                 if self._connection is None:
-                    took = self._clock.ticks() - began
                     return took if took >= SLOW_SECONDS else None
-                self._was_slow = self._clock.ticks() >= began + SLOW_SECONDS
+                self._was_slow = took >= SLOW_SECONDS
                 if self._too_late(ready.job):
                     break
+            began = self._pulse.lived()
             exchange = await self._converse(ready, self._connection)
+            took = self._pulse.lived() - began
             if exchange.stage is Stage.CONNECT and exchange.reply is None:
                 continue
             if exchange.stage is Stage.CONNECT:
@@ -154,7 +156,7 @@ class Carrier:
             elif exchange.reply is not None:
                 self._door.listened()
             self._desk.finished(ready.job, exchange, later=self._ahead is not None)
-            return exchange.duration
+            return took
         self._desk.given_back(ready.job)
         if self._offered:
             # only a cut takes that back
@@ -202,11 +204,11 @@ class Carrier:
             raise
         self._permit = permit
         if permit:
-            self._shared_until = self._clock.ticks() + SHARED_SECONDS
+            self._shared_until = self._pulse.ticks() + SHARED_SECONDS
         return connection
 
     def _too_late(self, job: Job) -> bool:
-        return self._jobs.closed or job.too_late(self._clock)
+        return self._jobs.closed or job.too_late(self._pulse)
 
     @property
     def _offered(self) -> bool:

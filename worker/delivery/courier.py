@@ -27,14 +27,12 @@ from worker.delivery.lane import Job
 from worker.delivery.paces import Paces
 from worker.delivery.parcels import Result
 from worker.delivery.permits import Permits
+from worker.delivery.pulse import BEAT_SECONDS, Pulse
 from worker.delivery.routing import Routing
 from worker.delivery.shares import Shares
 from worker.delivery.transports.base import NextHop, Transport
 from worker.domain.breaker import Admission
 from worker.domain.clock import Clock
-
-# How often jobs that have waited too long for a connection are looked for.
-REAP_SECONDS = 0.25
 
 
 class Courier:
@@ -46,6 +44,7 @@ class Courier:
     ) -> None:  # fmt: skip
         self._transport = transport
         self._clock = clock
+        self._pulse = Pulse(clock)
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._books = Books(journal, clock, self._loop, hand_out)
         self._gates = Gatekeeper(breakers, clock)
@@ -147,7 +146,7 @@ class Courier:
     def _desk(self, hop: NextHop) -> Desk:
         desk = self._desks.get(hop)
         if desk is None:
-            jobs = Jobs(self._loop, self._clock, self._shares.bounds(relay=not hop.hosts))
+            jobs = Jobs(self._loop, self._pulse, self._shares.bounds(relay=not hop.hosts))
             door = Hop(self._clock, hop.name)
             backlog = Backlog(self._clock, self.turns)
             desk = self._desks[hop] = Desk(hop, door, jobs, backlog, self._books, self._gates, self._ask)
@@ -158,7 +157,7 @@ class Courier:
         """Open as many connections as it has work for, and may have."""
         for _ in range(0 if self._closed else self._shares.places(desk)):
             leaves = self._shares.leaves(desk)
-            one = Carrier(self._transport, desk, self._books, self._permits, self._clock, leaves)
+            one = Carrier(self._transport, desk, self._books, self._permits, self._pulse, leaves)
             carrier = self._loop.create_task(one.run())
             desk.carriers.add(carrier)
             self._shares.serving.add(desk)
@@ -190,6 +189,8 @@ class Courier:
         task.add_done_callback(self._tasks.discard)
 
     def _reap(self) -> None:
+        """What has waited too long for a connection is looked for at each beat."""
+        self._pulse.beat()
         if self._closed:
             return
         for desk in list(self._desks.values()):
@@ -202,7 +203,7 @@ class Courier:
         if self._routing is not None:
             self._routing.reap()
         self._permits.renew()
-        self._loop.call_later(REAP_SECONDS, self._reap)
+        self._loop.call_later(BEAT_SECONDS, self._reap)
 
     async def _finish(self, seconds: float) -> None:
         self._closed = True

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from worker.delivery.lane import Job, Lane
-from worker.domain.clock import Clock
+from worker.delivery.pulse import Pulse
 
 Bounds = Callable[[str], tuple[float, float]]
 """Of a destination's lane: the least and the most connections."""
@@ -22,9 +22,9 @@ def unbounded(_destination: str) -> tuple[float, float]:
 class Jobs:
     """Within a lane first come, first served; the lanes in turn, among the carriers of one loop."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, bounds: Bounds = unbounded) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pulse: Pulse, bounds: Bounds = unbounded) -> None:
         self._loop = loop
-        self._clock = clock
+        self._pulse = pulse
         self._bounds = bounds
         self._turn: deque[Lane] = deque()
         self._idle: deque[asyncio.Future[bool]] = deque()
@@ -126,7 +126,7 @@ class Jobs:
 
     def look(self) -> None:
         """Now and then: see which of its lanes stand still."""
-        now = self._clock.ticks()
+        now = self._pulse.lived()
         for lane in self._turn:
             lane.look(now)
 
@@ -134,7 +134,7 @@ class Jobs:
         """Take out what has waited too long: every connection may be held by a silent server."""
         late: list[Job] = []
         for lane in self._turn:
-            gone = {job for job in lane.waiting if job.too_late(self._clock)}
+            gone = {job for job in lane.waiting if job.too_late(self._pulse)}
             if gone:
                 late += [job for job in lane.waiting if job in gone]
                 lane.waiting = deque(job for job in lane.waiting if job not in gone)

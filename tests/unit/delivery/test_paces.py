@@ -8,6 +8,7 @@ import pytest
 
 from worker.delivery.jobs import Jobs
 from worker.delivery.paces import Paces
+from worker.delivery.pulse import Pulse
 from worker.delivery.transports.base import NextHop
 from worker.domain.clock import FakeClock
 
@@ -24,7 +25,7 @@ def jobs_of(took: float, times: int = 1) -> Jobs:
 def _jobs() -> Jobs:
     loop = asyncio.new_event_loop()
     loop.close()
-    return Jobs(loop, FakeClock(), lambda _destination: (2, 6))
+    return Jobs(loop, Pulse(FakeClock()), lambda _destination: (2, 6))
 
 
 @pytest.mark.parametrize(
