@@ -17,6 +17,8 @@ from worker.domain.waiting import asked_wait
 SHORTEST_HOLD_SECONDS = 5.0
 # … and at most, however long they have waited.
 LONGEST_HOLD_SECONDS = 3600.0
+# Places that were found whole since a breaker last opened or closed; more than a process has in hand at once.
+_REMEMBERED = 10_000
 
 
 class Gatekeeper:
@@ -25,10 +27,29 @@ class Gatekeeper:
     def __init__(self, breakers: Breakers, clock: Clock) -> None:
         self.breakers = breakers
         self._clock = clock
+        self._whole: set[tuple[str, str]] = set()
+        self._whole_at = 0
+
+    def _is_whole(self, job: Job, hop: NextHop) -> bool:
+        """Both its breakers are. While one of any other destination is not, each mail asks this three times."""
+        breakers = self.breakers
+        if not breakers.troubled:
+            return True
+        if self._whole_at != breakers.changes or len(self._whole) > _REMEMBERED:
+            self._whole.clear()
+            self._whole_at = breakers.changes
+        claimed = job.claimed
+        place = (hop.name, claimed.destination or claimed.domain)
+        if place in self._whole:
+            return True
+        whole = breakers.is_whole(hop.gate) and breakers.is_whole(_gate(job, hop))
+        if whole:
+            self._whole.add(place)
+        return whole
 
     def shut(self, job: Job, hop: NextHop) -> float:
         """Seconds until mail for its recipient may go to this hop; 0: now."""
-        if not self.breakers.troubled:
+        if self._is_whole(job, hop):
             return 0.0
         return max(self.breakers.wait(hop.gate), self.breakers.wait(_gate(job, hop)))
 
@@ -57,7 +78,7 @@ class Gatekeeper:
             # behind a relay, only the answer to RCPT is about the recipient's host
             gate = _gate(job, hop) if exchange.stage is Stage.RCPT or hop.hosts else hop.gate
             self._trip(gate, exchange.reply)
-        elif self.breakers.troubled:
+        elif not self._is_whole(job, hop):
             self.landed(job, hop, heard=exchange.reply is not None and exchange.stage is not Stage.CONNECT)
 
     def landed(self, job: Job, hop: NextHop | None, *, heard: bool = False) -> None:

@@ -46,6 +46,8 @@ class Breakers:
         self._clock = clock
         self._pauses_of = pauses_of
         self._known: dict[str, Breaker] = {}
+        self.changes = 0
+        """Counts up whenever one is whole no more, or whole again."""
         self._pending: deque[tuple[str, _Tell]] = deque(maxlen=_PENDING)
         self._lock = Lock()
         self._asking = Lock()
@@ -76,7 +78,7 @@ class Breakers:
         with self._lock:
             before = self._known.get(name, moves.WHOLE)
             after = moves.trip(before, pauses, self._clock.ticks(), asked, why)
-            self._known[name] = after
+            self._set(name, after)
             self._pending.append((name, lambda store: store.trip(name, pauses, asked, why)))
         if after.failures > before.failures:
             pause = round(after.until - self._clock.ticks(), 1)
@@ -169,7 +171,7 @@ class Breakers:
         with self._lock:
             now, found = self._clock.ticks(), self._known.get(name)
             if found is not None and found.until + REMEMBERED_SECONDS <= now:
-                del self._known[name]
+                self._set(name, moves.WHOLE)
                 found = None
         if found is not None:
             self._store.keep(name, moves.shifted(found, -now))
@@ -181,6 +183,7 @@ class Breakers:
                 self._set(name, moves.shifted(breaker, self._clock.ticks()))
 
     def _set(self, name: str, breaker: Breaker) -> None:
+        self.changes += (name in self._known) != bool(breaker.failures)
         if breaker.failures:
             self._known[name] = breaker
         else:
