@@ -8,6 +8,7 @@ and their lifetime start anew.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 from sqlalchemy import Connection
 
@@ -19,10 +20,8 @@ from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaig
 from worker.domain.delivery import DeliveryStatus
 from worker.domain.errors import InvalidInput
 
-RETRYABLE = (
-    DeliveryStatus.FAILED, DeliveryStatus.BOUNCED, DeliveryStatus.EXPIRED, DeliveryStatus.UNKNOWN,
-    DeliveryStatus.SUPPRESSED, DeliveryStatus.CANCELLED,
-)  # fmt: skip
+Retryable = Literal["failed", "bounced", "expired", "unknown", "suppressed", "cancelled"]
+RETRYABLE = tuple(DeliveryStatus(one) for one in get_args(Retryable))
 
 
 def retryable(statuses: Sequence[str]) -> tuple[DeliveryStatus, ...]:

@@ -19,6 +19,7 @@ from worker.cli.context import system as make_system
 from worker.cli.dns import Lookup, check_sender, look_up_txt
 from worker.cli.findings import Finding
 from worker.cli.output import say, without_secrets
+from worker.cli.variables import UNREAD, unread
 from worker.cli.warmups import warmup_findings
 from worker.domain.doorbell import RecordingDoorbell
 from worker.domain.errors import PressrunError
@@ -75,17 +76,8 @@ def findings(send_to: str | None, look_up: Lookup = look_up_txt) -> Iterator[Fin
 
 
 def _unknown_names() -> Iterator[Finding]:
-    """A variable that nothing reads is a typing error, and its setting stays at the default without a word."""
-    from worker.options import Settings
-    from worker.publications import secret_names
-    from worker.settings import PREFIX
-
-    found = current_settings()
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | {PREFIX + "CONFIG"}
-    for path in (found.config_dir / "publications").glob("*.toml"):
-        known.update(secret_names(path.stem))
-    for name in sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known):
-        yield Finding(False, name, "nothing reads this variable; is it written as in docs/configuration.md?")
+    for name in unread(os.environ, current_settings().config_dir):
+        yield Finding(False, name, UNREAD)
 
 
 def _ways_in(publication: Publication) -> Finding:

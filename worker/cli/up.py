@@ -19,6 +19,7 @@ from worker.cli.lines import worth_a_line
 from worker.cli.output import say, without_secrets
 from worker.cli.ports import Listener, free_port, listens, only_one, reachable, require_free, require_password
 from worker.cli.supervisor import Part, StartFailed, Supervisor
+from worker.cli.variables import UNREAD, unread
 from worker.delivery.transports.choice import is_direct
 from worker.delivery.transports.relay import read_relay
 from worker.publications import load_publications
@@ -219,6 +220,8 @@ def up() -> int:
     """
     current_settings()
     planned = plan(os.environ)
+    for name in unread(os.environ, planned.settings.config_dir):
+        prefixed("pressrun", f"{name}: {UNREAD}")
     with only_one(planned.settings.var_dir):
         require_free(planned.listeners)
         # being told to stop is how it ends: no error

@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from worker.campaigns.progress import campaign_view
+from worker.campaigns.retrying import Retryable
 from worker.domain.delivery import DeliveryStatus
 from worker.domain.publication import Publication
 from worker.web.access import require_own, token_holder
@@ -100,7 +101,7 @@ def _add_control(router: APIRouter, system: System) -> None:
 
     @router.post("/v1/campaigns/{id}/retry", summary="Send again to those that ended badly", responses=responses)
     def retry(
-        id: Id, status: Annotated[list[DeliveryStatus] | None, Query()] = None, own: Publication = holder  # noqa: A002
+        id: Id, status: Annotated[list[Retryable] | None, Query()] = None, own: Publication = holder  # noqa: A002
     ) -> Object:
         """`status`, once or more: which ends get another life; `failed` unless it is given.
 

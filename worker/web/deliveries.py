@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from worker.campaigns.retrying import Retryable
 from worker.domain.delivery import DeliveryStatus
 from worker.domain.publication import Publication
 from worker.web.access import require_own, token_holder
@@ -86,7 +87,7 @@ def _add_replay(router: APIRouter, system: System) -> None:
         responses=documented(401, 422, 503),
     )  # fmt: skip
     def retry_transactional(
-        status: Annotated[list[DeliveryStatus] | None, Query()] = None, own: Publication = holder
+        status: Annotated[list[Retryable] | None, Query()] = None, own: Publication = holder
     ) -> Replayed:
         """`status`, once or more; `failed` unless it is given. A campaign's mail: `/v1/campaigns/{id}/retry`."""
         done = system.replay.transactional(tuple(status or (DeliveryStatus.FAILED,)), own.slug)

@@ -119,8 +119,9 @@ async def _temporary(request: Request, error: Exception) -> Response:
 
 async def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # the first part of a place says where the parameter stands: `query`, `path`
-    errors = [FieldProblem(".".join(str(part) for part in one["loc"][1:]), _expected(one)) for one in error.errors()]
+    # the first part of a place says where the parameter stands: `query`, `path`; a number, which of several it is
+    places = ([str(part) for part in one["loc"][1:] if not isinstance(part, int)] for one in error.errors())
+    errors = [FieldProblem(".".join(place), _expected(one)) for place, one in zip(places, error.errors(), strict=True)]
     return problem(422, "; ".join(map(str, errors)), errors)
 
 
@@ -132,6 +133,7 @@ _EXPECTED = {
     "greater_than_equal": "must be {ge} or more",
     "less_than_equal": "must be {le} or less",
     "enum": "must be one of {expected}",
+    "literal_error": "must be one of {expected}",
 }
 
 

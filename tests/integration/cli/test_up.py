@@ -22,6 +22,7 @@ def test_it_comes_up_mends_itself_and_stops_clean(tmp_path: Path) -> None:
     environ = environment(folder)
     # as the README says it: nothing set, files in `var` of the folder it is called in
     del environ["PRESSRUN_VAR_DIR"]
+    environ["PRESSRUN_SMPT_URL"] = "smtp://127.0.0.1:25"
     with started(environ, "up") as up:
         up.wait_for("Pressrun is up")
         assert (folder / "var" / "pressrun.db").exists()
@@ -32,6 +33,7 @@ def test_it_comes_up_mends_itself_and_stops_clean(tmp_path: Path) -> None:
         pids = [process.pid for processes in parts.values() for process in processes]
         assert len(pids) == len(set(pids))
         assert httpx.get(f"http://127.0.0.1:{environ['PRESSRUN_API_PORT']}/readyz").status_code == 200
+        assert "PRESSRUN_SMPT_URL: nothing reads this variable" in up.output
         # each line of the start tells somebody something: no banner, no advice that is not for here
         assert len(up.output.splitlines()) < 25, up.output
         noise = ("SecurityWarning", "[tasks]", "overcommit", "failed", "Configuration ->")

@@ -102,6 +102,9 @@ def test_cut_short_links_get_a_friendly_page(http: httpx.Client, desk: Desk, act
             answer = http.post(path[:end])
             assert answer.status_code == 404, path[:end]
             assert "This link does not work" in answer.text
+        for torn in (path + "/", path + "/x/y", path[:start]):
+            for answer in (http.get(torn), http.post(torn)):
+                assert (answer.status_code, "This link does not work" in answer.text) == (404, True), torn
     for odd in ("/confirm/%00", "/unsubscribe/%F0%9F%92%A9", "/manage/..%2f..", "/confirm/" + "x" * 3000):
         assert http.get(odd).status_code == 404
     assert desk.dump() == before

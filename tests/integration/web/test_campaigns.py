@@ -85,7 +85,10 @@ def test_control(http: httpx.Client, seeded: Seeded) -> None:
     assert "paused" in again.json()["detail"]
     assert http.post(f"{base}/resume").json()["status"] == "sending"
     assert http.post(f"{base}/retry", params={"status": "failed"}).status_code == 200
-    assert fields(http.post(f"{base}/retry", params={"status": "sent"})) == ["status"]
+    refused = http.post(f"{base}/retry", params={"status": ["failed", "sent"]})
+    assert fields(refused) == ["status"]
+    assert "must be one of 'failed', 'bounced'" in refused.text
+    assert "'sent'" not in refused.text, "only what it takes"
     assert http.post(f"{base}/cancel").json()["status"] == "cancelled"
 
 

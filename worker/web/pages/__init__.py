@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
+from starlette.responses import Response
 
 from worker.resources import templates_dir
 from worker.web.pages.confirm import add_confirm
@@ -24,4 +25,17 @@ def pages_router(system: System) -> APIRouter:
     site = Site(system, Pages(templates_dir() / "web"))
     for add in (add_subscribe, add_confirm, add_unsubscribe, add_manage):
         add(router, site)
+    _add_torn(router, site)
     return router
+
+
+def _add_torn(router: APIRouter, site: Site) -> None:
+    """A reader's link with something behind it, or with nothing, is answered with a page, too."""
+
+    async def torn() -> Response:
+        return site.pages.invalid_link()
+
+    for folder in ("confirm", "unsubscribe", "manage"):
+        router.add_api_route(
+            f"/{folder}/{{rest:path}}", torn, methods=["GET", "HEAD", "POST"], include_in_schema=False
+        )  # fmt: skip
