@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 
@@ -23,7 +24,7 @@ from worker.campaigns.replay import Replay
 from worker.campaigns.turns import Slots
 from worker.delivery.composing import Composer, Links
 from worker.delivery.due import Due
-from worker.delivery.gates import Breakers, Leases, RedisBreakers, RedisLeases
+from worker.delivery.gates import Breakers, GatesUnavailable, Leases, RedisBreakers, RedisLeases
 from worker.delivery.guard import Guard
 from worker.delivery.limits import Limits
 from worker.delivery.parcels import Result
@@ -225,8 +226,13 @@ class System:
     @cached_property
     def recovery(self) -> Recovery:
         return Recovery(
-            self.database, self.clock, self.record_policy, self.settings.journal_dir, self.count_unknown
+            self.database, self.clock, self.record_policy, self.settings.journal_dir, self.count_unknown, self.let_go
         )
+
+    def let_go(self, owner: str) -> None:
+        """Of a dead process: its connections are given back. Without Redis they end by themselves, a minute later."""
+        with suppress(GatesUnavailable):
+            self.leases.died(owner)
 
     def count_unknown(self, written: Sequence[Result]) -> None:
         """Whatever became of them: an outcome that nobody knows may be a mail that came twice, or is held."""

@@ -48,7 +48,7 @@ class Courier:
         self._loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         self._books = Books(journal, clock, self._loop, hand_out)
         self._gates = Gatekeeper(breakers, clock)
-        self._permits = Permits(leases, clock, self._loop)
+        self._permits = Permits(leases, clock, self._loop, journal.owner)
         self._shares = Shares(connections, clock)
         self.turns = Turns(clock)
         self._paces = Paces(clock)

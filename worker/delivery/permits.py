@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
-import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -29,7 +27,9 @@ _numbers = itertools.count(1)
 class Permits:
     """For the courier's loop. A hop without a figure asks nobody."""
 
-    def __init__(self, leases: Leases, clock: Clock, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, leases: Leases, clock: Clock, loop: asyncio.AbstractEventLoop, process: str) -> None:
+        """`process`: its journal's owner, under which it is found dead."""
+        self._process = process
         self._leases = leases
         self._clock = clock
         self._loop = loop
@@ -42,7 +42,7 @@ class Permits:
         """What to give back once the connection is closed; None where there is none to be had."""
         if not hop.connections:
             return ""
-        holder = f"{socket.gethostname()}:{os.getpid()}:{next(_numbers)}"
+        holder = f"{self._process}:{next(_numbers)}"
         try:
             taken = await self.run(lambda: self._leases.take(hop.gate, hop.connections, holder, urgent=urgent))
         except TemporaryError as error:

@@ -39,17 +39,20 @@ class _Held:
 
 
 class Recovery:
-    """`folder` is where this host's journals are. `recorded` is told what was written, after the commit."""
+    """`folder` is where this host's journals are. `recorded` is told what was written, after the commit; `died`, which
+    owner will do nothing any more.
+    """
 
     def __init__(
         self, database: Database, clock: Clock, policy: RecordPolicy, folder: Path,
-        recorded: Callable[[Sequence[Result]], None] = lambda _: None,
+        recorded: Callable[[Sequence[Result]], None] = lambda _: None, died: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self._database = database
         self._clock = clock
         self._policy = policy
         self._folder = folder
         self._recorded = recorded
+        self._died = died
 
     def run(self) -> int:
         """Take over what is to be taken over; how many leases that were."""
@@ -89,6 +92,7 @@ class Recovery:
                     continue
                 dead = Deceased.seize(path)
                 if dead is not None:
+                    self._died(f"{host_id(self._folder)}:{path.name}")
                     # again, now that it can claim no more
                     held = {owner.partition(":")[2] for owner in self._leases()}
                     dead.release(bury=path.name not in held)
@@ -109,6 +113,7 @@ class Recovery:
         gone = here and (dead is not None or not path.exists())
         try:
             if dead is not None:
+                self._died(owner)
                 # again, now that it can claim no more: what it took since the first look is in this journal too
                 held = self._leases().get(owner, [])
             due = [one for one in held if gone or one.expires_at <= self._clock.now()]

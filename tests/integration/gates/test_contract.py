@@ -119,6 +119,14 @@ def test_a_dead_process_gives_back_what_a_living_one_renews(leases: Leases, cloc
     assert not leases.take("a", 2, "newer", urgent=False)
 
 
+def test_one_that_was_found_dead_gives_back_all_it_has_at_once(leases: Leases) -> None:
+    for name in "ab":
+        assert all(leases.take(name, 2, holder, urgent=False) for holder in ("host:dead:1", "host:deadly:1"))
+    leases.died("host:dead")
+    for name in "ab":
+        assert [leases.take(name, 2, holder, urgent=False) for holder in ("host:new:1", "host:new:2")] == [True, False]
+
+
 def test_what_urgent_mail_was_refused_the_others_leave_to_it(leases: Leases, clock: FakeClock) -> None:
     assert leases.take("a", 2, "x", urgent=False)
     assert leases.take("a", 2, "y", urgent=False)

@@ -55,6 +55,9 @@ class Leases(Protocol):
     def give_back(self, name: str, holder: str) -> None:
         """It is closed."""
 
+    def died(self, process: str) -> None:
+        """All its connections ended with it: nobody need wait until they are over."""
+
 
 def breaker_object(name: str, breaker: Breaker) -> dict[str, Any]:
     """What is shown of one whose times are seconds from now; `opens_in_s` is 0 once it may be tried."""

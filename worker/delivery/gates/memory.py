@@ -113,6 +113,11 @@ class InMemoryLeases:
         with self._lock:
             self._held.get(name, {}).pop(holder, None)
 
+    def died(self, process: str) -> None:
+        with self._lock:
+            for name, held in self._held.items():
+                self._held[name] = {one: until for one, until in held.items() if _process(one) != process}
+
 
 def _process(holder: str) -> str:
     return holder.rpartition(":")[0] or holder

@@ -89,6 +89,14 @@ class RedisLeases:
         with _translated():
             self._redis.zrem(_held(name), holder)
 
+    def died(self, process: str) -> None:
+        with _translated():
+            for key in self._redis.scan_iter(match=_held("*"), count=1000):
+                holders = map(_text, self._redis.zrange(key, 0, -1))
+                gone = [one for one in holders if one.startswith(f"{process}:")]
+                if gone:
+                    self._redis.zrem(key, *gone)
+
     def _time(self) -> int | str:
         return round(self._now() * 1000) if self._now else ""
 
@@ -101,8 +109,8 @@ def _seconds(seconds: int, micros: int) -> float:
     return seconds + micros / 1e6
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 def _read(state: str | bytes) -> Breaker:
