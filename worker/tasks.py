@@ -94,13 +94,16 @@ def _load(**_: Any) -> None:
 
 @worker_process_init.connect
 def _forked(**_: Any) -> None:
-    """A child never uses what its parent may have opened. One that sends confirmations compiles them ahead."""
+    """A child never uses what its parent may have opened. What it will need for its first mail it reads now."""
     global _station
     _station = None
     # A mail makes some dozens of objects and hardly a cycle; by default all of them are looked at every 700.
     gc.set_threshold(_GARBAGE)
+    composer = station().system.composer
     if TRANSACTIONAL in app.amqp.queues.consume_from:
-        station().system.composer.warm_up()
+        composer.warm_up()
+    else:
+        composer.rehearse()
 
 
 @worker_process_shutdown.connect

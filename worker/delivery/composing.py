@@ -103,6 +103,14 @@ class Composer:
                 with suppress(PermanentError):
                     self._mail(_Key(slug, Kind.CONFIRMATION, None, (one.slug,)))
 
+    def rehearse(self) -> None:
+        """Compile a post that nobody gets: templates, styles and modules that are read once are there for the first."""
+        for publication in list(self._publications.values())[:1]:
+            post = {"title": publication.name, "url": publication.brand.url, "html": "<p>A paragraph.</p>"}
+            with suppress(PermanentError):
+                context = post_context(publication, post, list_slug=publication.lists[0].slug)
+                self._compiler.compile(publication, Kind.NEW_POST, context)
+
     def _mail(self, key: _Key) -> CompiledParcel:
         found = self._mails.get(key)
         if found is None:
