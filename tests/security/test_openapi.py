@@ -30,6 +30,9 @@ def serving_api(folder: Path, **environ: str) -> Iterator[str]:
 
 def attack(url: str, folder: Path, seconds: int) -> subprocess.CompletedProcess[str]:
     """Everything that schemathesis knows, for so long, against the API at `url`."""
+    # it makes up rules of its own out of what we say of bad input, and holds the API to them: after six minutes,
+    # `datacontenttype`, which nobody requires, was missing
+    (folder / "schemathesis.toml").write_text("[phases.fuzzing.error-feedback]\nenabled = false\n", "ascii")
     command = [
         str(Path(sys.executable).with_name("schemathesis")), "--no-color", "run", f"{url}/openapi.json",
         "--header", f"Authorization: Bearer {TOKEN}", "--max-time", str(seconds), "--seed", "1",
