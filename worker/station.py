@@ -1,4 +1,4 @@
-"""One worker process: the parts that send, made at its first task, and the chain of bulk turns."""
+"""One worker process: the parts that send, made when they are first needed, and the chain of bulk turns."""
 
 from __future__ import annotations
 

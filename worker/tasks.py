@@ -37,7 +37,7 @@ _station: Station | None = None
 
 
 def station() -> Station:
-    """This process's parts. Made at the first task, so that nothing is opened before the fork."""
+    """This process's parts. Made after the fork, since nothing that is opened before may be shared."""
     global _station
     if _station is None:
         # Not above: the scheduler and Flower know the tasks by name and have no use for what is behind them.

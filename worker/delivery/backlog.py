@@ -83,6 +83,7 @@ class Backlog:
         self._booked_until = 0.0
         self._booked_since = 0.0
         self._since: float | None = None
+        self._quick_since: float | None = None
         self._back_at = 0.0
         self._spread = 0.0
 
@@ -104,15 +105,21 @@ class Backlog:
         return min(wanted, max(0, int(most) - len(lane.waiting)))
 
     def _has_long_taken(self, lane: Lane) -> bool:
-        """It takes its time, and did so the last times it was asked."""
+        """It takes its time, and has done so for a moment.
+
+        One look at an empty lane says little: then it is judged by the connections that it may have.
+        """
         now = self._clock.ticks()
-        if not self.takes_its_time(lane):
+        if self.takes_its_time(lane):
+            self._quick_since = None
+            self._since = now if self._since is None else self._since
+            return now >= self._since + _PATIENCE_SECONDS
+        self._quick_since = now if self._quick_since is None else self._quick_since
+        if now >= self._quick_since + _PATIENCE_SECONDS:
             self._since = None
             # those away come at their turns, and are no reason to send others away if it takes its time again
             self._booked_until = 0.0
-            return False
-        self._since = now if self._since is None else self._since
-        return now >= self._since + _PATIENCE_SECONDS
+        return False
 
     def book(self, lane: Lane, most: float = math.inf) -> float:
         """A turn behind all that wait, here and elsewhere: seconds until then. 0 where no pace is known yet.

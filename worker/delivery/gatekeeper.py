@@ -27,7 +27,7 @@ class Gatekeeper:
     def __init__(self, breakers: Breakers, clock: Clock) -> None:
         self.breakers = breakers
         self._clock = clock
-        self._whole: set[tuple[str, str]] = set()
+        self._whole: set[tuple[str, str, str]] = set()
         self._whole_at = 0
 
     def _is_whole(self, job: Job, hop: NextHop) -> bool:
@@ -39,7 +39,7 @@ class Gatekeeper:
             self._whole.clear()
             self._whole_at = breakers.changes
         claimed = job.claimed
-        place = (hop.name, claimed.destination or claimed.domain)
+        place = (hop.name, hop.group, claimed.destination or claimed.domain)
         if place in self._whole:
             return True
         whole = breakers.is_whole(hop.gate) and breakers.is_whole(_gate(job, hop))

@@ -92,10 +92,11 @@ class Recovery:
                     continue
                 dead = Deceased.seize(path)
                 if dead is not None:
-                    self._died(f"{host_id(self._folder)}:{path.name}")
                     # again, now that it can claim no more
                     held = {owner.partition(":")[2] for owner in self._leases()}
                     dead.release(bury=path.name not in held)
+                    if path.suffix == ".journal":
+                        self._died(f"{host_id(self._folder)}:{path.name}")
 
     def _leases(self) -> dict[str, list[_Held]]:
         with self._database.read() as connection:
@@ -113,7 +114,6 @@ class Recovery:
         gone = here and (dead is not None or not path.exists())
         try:
             if dead is not None:
-                self._died(owner)
                 # again, now that it can claim no more: what it took since the first look is in this journal too
                 held = self._leases().get(owner, [])
             due = [one for one in held if gone or one.expires_at <= self._clock.now()]
@@ -126,6 +126,7 @@ class Recovery:
             raise
         if dead is not None:
             dead.release(bury=True)
+            self._died(owner)
         return len(due)
 
     def _take_over(self, lease: _Held, entries: Entries) -> None:

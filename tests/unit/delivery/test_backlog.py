@@ -58,7 +58,13 @@ def test_one_that_takes_its_time_keeps_a_second_of_its_work() -> None:
     assert one.room(lane(0.12, busy=6, waiting=0), 1000) == 50
     assert one.room(lane(0.12, busy=6, waiting=45), 1000) == 5
     assert one.room(lane(0.12, busy=6, waiting=60), 1000) == 0
-    assert one.room(lane(0.005, busy=6, waiting=0), 1000) == 1000
+    quick = lane(0.005, busy=6, waiting=0)
+    assert one.room(quick, 1000) == 1000
+    assert one.room(lane(0.12, busy=6, waiting=0), 1000) == 50, "one quick look is none"
+    for _ in range(2):
+        assert one.room(quick, 1000) == 1000
+        clock.advance(seconds=1)
+    assert one.room(quick, 1000) == 1000
     assert one.room(lane(0.12, busy=6, waiting=0), 1000) == 1000, "anew"
     silent = lane(30.0, busy=2, waiting=0)
     silent.slow = True
@@ -91,6 +97,9 @@ def test_turns_of_one_that_was_slow_for_a_moment_are_near_and_go_further_the_lon
         waits = [one.book(full) for _ in range(10_000)][-4000:]
         assert all(furthest / 2 <= wait <= furthest for wait in waits)
         assert max(waits) - min(waits) > 0.49 * furthest
+    for _ in range(2):
+        assert one.room(lane(0.002, busy=6, waiting=0), 100) == 100
+        clock.advance(seconds=1)
     assert one.room(lane(0.002, busy=6, waiting=0), 100) == 100
     assert one.book(full) == pytest.approx(1.0)
 

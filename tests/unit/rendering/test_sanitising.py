@@ -126,9 +126,17 @@ def test_the_text_says_the_same(html: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "html",
-    ["<li><table><li>", "<tbody><details><pre><dt><tr><summary>x<colgroup><col>x<pre><dt></details><strong>"],
-)
+    [f"<pre>{6 * chr(10)}x</pre>", '<pre title="a>b">\n\nx</pre>', "<li><table><li>",
+     "<tbody><details><pre><dt><tr><summary>x<colgroup><col>x<pre><dt></details><strong>"],
+)  # fmt: skip
 def test_what_is_written_is_read_as_the_same(html: str) -> None:
     """By the reader's mail program, too: what was moved once is not moved again."""
     clean = sanitise(html, "https://blog.example/")
     assert sanitise(clean, "https://blog.example/") == clean
+
+
+@pytest.mark.parametrize("ends", range(8))
+def test_a_drawing_keeps_its_empty_lines(ends: int) -> None:
+    """A reader leaves out the first line end behind `<pre>` (HTML §13.2.6.4.7), and no more than that one."""
+    kept = "\n" * (ends - 1)
+    assert sanitise(f"<pre>{chr(10) * ends}art</pre>", BASE) == f"<pre>{chr(10) if kept else ''}{kept}art</pre>"

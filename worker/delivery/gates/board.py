@@ -183,11 +183,13 @@ class Breakers:
                 self._set(name, moves.shifted(breaker, self._clock.ticks()))
 
     def _set(self, name: str, breaker: Breaker) -> None:
-        self.changes += (name in self._known) != bool(breaker.failures)
+        was = name in self._known
         if breaker.failures:
             self._known[name] = breaker
         else:
             self._known.pop(name, None)
+        # last: whoever sees the new count must see the new state
+        self.changes += was != bool(breaker.failures)
 
     def _guarded(self, ask: Callable[[], object]) -> None:
         try:
