@@ -48,7 +48,7 @@ class Shares:
         self.hungry.pop(desk, None)
         if needed <= 0:
             return 0
-        free = self._all - sum(len(one.carriers) for one in self.serving)
+        free = self._all - self._held(_any)
         if desk.is_relay:
             return min(needed, free)
         given = max(0, min(needed, free, self._spare(desk), self._most - len(desk.carriers)))
@@ -64,17 +64,19 @@ class Shares:
         """
         if not desk.is_slow and not desk.is_new:
             return self._all
-        held = sum(len(one.carriers) for one in self.serving if one.is_slow or one.is_new)
-        spare = self._most - held
+        spare = self._most - self._held(lambda one: one.is_slow or one.is_new)
         if desk.is_slow and any(not one.is_slow for one in self.hungry):
-            slow = sum(len(one.carriers) for one in self.serving if one.is_slow)
-            spare = min(spare, max(1, self._all // _SLOW_PART) - slow)
+            spare = min(spare, max(1, self._all // _SLOW_PART) - self._held(lambda one: one.is_slow))
         return spare
+
+    def _held(self, whose: Callable[[Desk], bool]) -> int:
+        """Connections that these have now."""
+        return sum(len(one.carriers) for one in self.serving if whose(one))
 
     def next_hungry(self) -> Iterator[Desk]:
         """Those that wait for a connection, for as long as there is one to be had."""
         for desk in list(self.hungry)[:_ASKED]:
-            if sum(len(one.carriers) for one in self.serving) >= self._all:
+            if self._held(_any) >= self._all:
                 return
             yield desk
 
@@ -98,6 +100,10 @@ class Shares:
             return len(desk.carriers) > max(1, self._all // (len(self.serving) + 1))
 
         return leaves
+
+
+def _any(_: Desk) -> bool:
+    return True
 
 
 def _stays() -> bool:
