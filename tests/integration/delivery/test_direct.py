@@ -195,6 +195,7 @@ def test_what_is_held_uses_no_tokens(direct: Direct, database: Database, stack: 
     assert one.system.limiter.state(["overall"])[0].used <= 60 + 8
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize("stall", [0.0, 1.5])
 def test_a_domain_alone_takes_all_it_is_sent_at_once(
     direct: Direct, database: Database, stack: ExitStack, stall: float
