@@ -9,7 +9,8 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"whsec_[A-Za-z0-9+/_=-]+"), f"whsec_{_HIDDEN}"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}"), rf"\1 {_HIDDEN}"),
     # the links of mails: who has one can act for its reader
-    (re.compile(r"(/(?:confirm|unsubscribe|manage)/)[A-Za-z0-9_-]{16,}"), rf"\1{_HIDDEN}"),
+    # (and whoever has it torn may mend it: all that stands behind it, however it is written)
+    (re.compile(r"(?i)((?:/|%2f)(?:confirm|unsubscribe|manage)(?:/|%2f|=))(?!\[hid)[^\s\"'<>?#]+"), rf"\1{_HIDDEN}"),
     # passwords in the URLs of databases, brokers and relays; looked for from the `://` on, since a stranger's path of
     # 60 KB in which every word could be a scheme took a second to be logged
     (re.compile(r"(://[^\s:/@]*:)[^\s@/]+@"), rf"\1{_HIDDEN}@"),

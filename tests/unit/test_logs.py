@@ -130,6 +130,12 @@ def test_a_complaint_is_said_once_a_minute_on_one_line() -> None:
         (f"GET /confirm/{_TOKEN} 200", _TOKEN),
         (f"http://x/unsubscribe/{_TOKEN}?a=b", _TOKEN),
         (f"/manage/{_TOKEN}", _TOKEN),
+        # torn, or put together again by hand: the rest is worth as much
+        *((f"GET {path.format(_TOKEN)} 404", _TOKEN[9:]) for path in (
+            "/unsubscribe//{}", "/Unsubscribe/%20{}", "/manage/=\\n{}", "/confirm/./{}", "/confirm/x/{}/resend",
+            "/p/daily/subscribe?from=/unsubscribe%2F{}",
+        )),
+        (f"GET /unsubscribe/{_TOKEN[:12]}={_TOKEN[12:]} 404", _TOKEN[12:]),
         ("Authorization: Bearer abc.def-123", "abc.def-123"),
         ("authorization: basic cHJlc3NydW46cHc=", "cHJlc3NydW46cHc="),
         ("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),

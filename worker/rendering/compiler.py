@@ -23,7 +23,7 @@ from worker.rendering.cleaning import clean_recipient, clean_text
 from worker.rendering.environment import is_fresh, make_environment
 from worker.rendering.holes import Guard, Trace
 from worker.rendering.layout import Body, Head, Text
-from worker.rendering.limits import check_rendered, check_sizes
+from worker.rendering.limits import check_rendered, check_sizes, check_text
 from worker.rendering.places import find_escapes, sentinels
 from worker.rendering.source import Source, compare, plain_text, raw_html, traced
 
@@ -110,6 +110,7 @@ class CompiledMail:
         compare(trace, recipient, self._source.file("body.txt"), text, alone.text)
         compare(trace, recipient, self._source.file("body.html"), raw_html(pages.html, trace), alone.html)
         check_rendered(self._source, alone.html)
+        check_text(alone.text)
         html = self._inlined_html(pages.html, trace)
         if verify and html.fill(recipient) != self._source.inlined(alone.html):
             raise self._source.fault("a rule of the page's <style> looks at what a recipient's field fills; drop it")

@@ -26,6 +26,15 @@ class Page(Protocol):
     def file(self, name: str) -> str: ...
 
 
+def check_text(text: str) -> None:
+    """It has the post's words, and what marks its lists and quotations: those may be many times the words."""
+    if len(text.encode()) > MOST_BYTES:
+        raise ContentTooLarge(
+            f"the text of the mail is {_kb(len(text.encode()))}, over the limit of {_kb(MOST_BYTES)}; "
+            "nest the post's lists, tables and quotations less"
+        )
+
+
 def check_rendered(page: Page, html: str) -> None:
     """Before inlining, which only adds to what is outside <style>: a megabyte would keep the inliner for 20 s."""
     size = len(_STYLE.sub("", html).encode())

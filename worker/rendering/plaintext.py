@@ -61,24 +61,46 @@ def _block(element: etree._Element) -> list[str]:
 
 
 def _items(element: etree._Element, *, ordered: bool) -> list[str]:
-    lines: list[str] = []
-    start = element.get("start") or "1"
-    number = int(start) if start.isascii() and start.isdigit() else 1
-    for item in element.iterchildren("li"):
-        mark = f"{number}. " if ordered else "- "
-        inner = "\n".join(_blocks(item)).split("\n")
-        lines.extend(f"{mark if at == 0 else ' ' * len(mark)}{line}".rstrip() for at, line in enumerate(inner))
-        number += 1
+    """What stands between the items, or is a list in a list without one, belongs to the item before."""
+    lines = _indented([_tidy(element.text or "")], "", "")
+    step = -1 if element.get("reversed") is not None else 1
+    number = _number(element.get("start"), len(list(element.iterchildren("li"))) if step < 0 else 1)
+    for child in element:
+        if child.tag == "li":
+            number = _number(child.get("value"), number)
+            mark = f"{number}. " if ordered else "- "
+            lines += _indented(_blocks(child) or [""], mark, " " * len(mark))
+            number += step
+        elif isinstance(child.tag, str):
+            lines += _indented(_block(child) if child.tag in _BLOCKS else [_tidy(_inline(child))], "  ", "  ")
+        lines += _indented([_tidy(child.tail or "")], "  ", "  ")
     return ["\n".join(lines)] if lines else []
 
 
+def _indented(blocks: list[str], first: str, others: str) -> list[str]:
+    """The lines of the blocks; none of what is empty and has no mark."""
+    lines = "\n".join(blocks).split("\n")
+    found = [f"{others if at else first}{line}".rstrip() for at, line in enumerate(lines)]
+    return found if "".join(found) else []
+
+
+def _number(text: str | None, otherwise: int) -> int:
+    """Nobody counts further; a number of a thousand digits would stand before each item."""
+    return int(text) if text and re.fullmatch(r"-?[0-9]{1,9}", text) else otherwise
+
+
 def _rows(element: etree._Element) -> list[str]:
-    rows = [
-        " | ".join(" ".join(_blocks(cell)).replace("\n", " ") for cell in row.iterchildren("td", "th"))
-        for row in element.iter("tr")
-    ]
-    caption = [line for one in element.iterchildren("caption") for line in _blocks(one)]
-    lines = [*caption, *(row for row in rows if row.strip(" |"))]
+    """Its own alone: a table in a cell reads its rows itself, or twenty in each other are read a million times."""
+    lines = [line for one in element.iterchildren("caption") for line in _blocks(one)]
+    for part in element.iterchildren("tr", "thead", "tbody", "tfoot"):
+        for row in [part] if part.tag == "tr" else part.iterchildren("tr"):
+            cells = [_blocks(cell) for cell in row.iterchildren("td", "th")]
+            if next(row.iter("pre"), None) is not None:
+                # lines that must stay lines do not stand side by side
+                lines += [block for cell in cells for block in cell]
+            else:
+                line = " | ".join(" ".join(cell).replace("\n", " ") for cell in cells)
+                lines += [line] if line.strip(" |") else []
     return ["\n".join(lines)] if lines else []
 
 

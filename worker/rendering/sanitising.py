@@ -49,6 +49,8 @@ _DROPPED_DEEP = 250
 """Found this deep in what libxml2 has read, more may have been nested deeper still."""
 # libxml2 reads nothing behind these; browsers read on.
 _ENDS = re.compile(r"</(?:body|html)\s*>", re.IGNORECASE)
+# Nothing ends it, not even `</body>`: our own tags behind it would be read aloud.
+_PLAINTEXT = re.compile(r"<(/?)plaintext\b", re.IGNORECASE)
 _PRE = re.compile(r'(<pre(?: [a-z]+="[^"]*")*>)\n')
 _TAG = re.compile(r"<(/?)([a-z0-9]+)")
 _VOID = frozenset({"br", "col", "hr", "img"})
@@ -60,7 +62,7 @@ def sanitise(html: str, base: str) -> str:
     Relative links and images become absolute against `base`; `#anchors` and ids stay as they are. Raises
     `InvalidInput` where elements are nested deeper than any mail needs.
     """
-    before, html = "", clean_lines(html)
+    before, html = "", _PLAINTEXT.sub(r"<\1pre", clean_lines(html))
     for _ in range(_READINGS):
         before, html = html, _read_once(html, base)
         if html == before:

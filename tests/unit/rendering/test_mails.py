@@ -163,6 +163,14 @@ def test_a_megabyte_is_refused_before_it_is_inlined() -> None:
         MailCompiler(TEMPLATES).compile(PUBLICATION, Kind.NEW_POST, post_context(PUBLICATION, _body(950)))
 
 
+def test_a_text_that_is_many_times_its_post_is_refused() -> None:
+    """Each line of a quotation carries a mark for each that it stands in."""
+    html = f"{40 * '<blockquote>'}{'<p>x</p>' * 2000}{40 * '</blockquote>'}"
+    context = post_context(PUBLICATION, sample_post() | {"html": html})
+    with pytest.raises(ContentTooLarge, match=r"the text of the mail is \d{3} KB, over the limit of 100 KB"):
+        MailCompiler(TEMPLATES).compile(PUBLICATION, Kind.NEW_POST, context)
+
+
 def test_an_excerpt_has_no_size() -> None:
     publication = replace(PUBLICATION, post_body="excerpt")
     mail = MailCompiler(TEMPLATES).compile(publication, Kind.NEW_POST, post_context(publication, _body(500)))

@@ -140,3 +140,28 @@ def test_a_drawing_keeps_its_empty_lines(ends: int) -> None:
     """A reader leaves out the first line end behind `<pre>` (HTML §13.2.6.4.7), and no more than that one."""
     kept = "\n" * (ends - 1)
     assert sanitise(f"<pre>{chr(10) * ends}art</pre>", BASE) == f"<pre>{chr(10) if kept else ''}{kept}art</pre>"
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<table><tr><td>A<table><tr><td>B</td></tr></table></td></tr></table>", "A B"),
+        ("<table><tr><td><pre>1\n2</pre></td><td><pre>x\n y</pre></td></tr></table>", "    1\n    2\n    x\n     y"),
+        ("<ul><li>a</li><ul><li>b</li></ul><li>c</li></ul>", "- a\n  - b\n- c"),
+        ("<ol><p>before</p>between<li>z</li></ol>", "  before\n  between\n1. z"),
+        ("<ol start='7'><li>a<li value='3'>b<li>c</ol>", "7. a\n3. b\n4. c"),
+        ("<ol reversed><li>a<li>b</ol>", "2. a\n1. b"),
+        ("<ol start='-1'><li>a<li>b</ol>", "-1. a\n0. b"),
+        (f"<ol start='{'9' * 5000}'><li>a</ol>", "1. a"),
+        ("<p>a</p><plaintext>b <b>c</b>", "a\n\n    b c"),
+    ],
+)  # fmt: skip
+def test_what_the_text_says(html: str, text: str) -> None:
+    assert to_text(sanitise(html, BASE)) == text
+
+
+def test_tables_in_tables_are_read_once() -> None:
+    html = "LEAF"
+    for _ in range(20):
+        html = f"<table><tr><td>{html}</td></tr></table>"
+    assert to_text(sanitise(html, BASE)) == "LEAF"
