@@ -119,9 +119,15 @@ def _repeated(piece: str, size: int) -> str:
 
 
 def _assert_grows_no_faster(read: Callable[[str], object], make: Callable[[int], str]) -> None:
-    small, large = _cpu_seconds(read, make(_SMALL)), _cpu_seconds(read, make(_LARGE))
-    assert large < _UNJUDGED_SECONDS or large / small < _MOST_GROWTH, f"{small:.3f} s, then {large:.3f} s"
-    assert large < 15
+    """Of up to three tries: who shares the processor's cache makes the larger text dearer (once 24 times for 10)."""
+    seen = []
+    for _ in range(3):
+        small, large = _cpu_seconds(read, make(_SMALL)), _cpu_seconds(read, make(_LARGE))
+        seen.append((round(small, 3), round(large, 3)))
+        assert large < 15
+        if large < _UNJUDGED_SECONDS or large / small < _MOST_GROWTH:
+            return
+    raise AssertionError(f"seconds for {_SMALL} and {_LARGE} bytes: {seen}")
 
 
 def _cpu_seconds(read: Callable[[str], object], text: str) -> float:
