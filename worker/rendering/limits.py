@@ -28,9 +28,10 @@ class Page(Protocol):
 
 def check_text(text: str) -> None:
     """It has the post's words, and what marks its lists and quotations: those may be many times the words."""
-    if len(text.encode()) > MOST_BYTES:
+    size = len(text.encode())
+    if size > MOST_BYTES:
         raise ContentTooLarge(
-            f"the text of the mail is {_kb(len(text.encode()))}, over the limit of {_kb(MOST_BYTES)}; "
+            f"the text of the mail is {_kb(size)}, over the limit of {_kb(MOST_BYTES)}; "
             "nest the post's lists, tables and quotations less"
         )
 

@@ -62,7 +62,7 @@ def sanitise(html: str, base: str) -> str:
     Relative links and images become absolute against `base`; `#anchors` and ids stay as they are. Raises
     `InvalidInput` where elements are nested deeper than any mail needs.
     """
-    before, html = "", _PLAINTEXT.sub(r"<\1pre", clean_lines(html))
+    html = _PLAINTEXT.sub(r"<\1pre", clean_lines(html))
     for _ in range(_READINGS):
         before, html = html, _read_once(html, base)
         if html == before:

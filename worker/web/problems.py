@@ -119,10 +119,13 @@ async def _temporary(request: Request, error: Exception) -> Response:
 
 async def _validation(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    # the first part of a place says where the parameter stands: `query`, `path`; a number, which of several it is
-    places = ([str(part) for part in one["loc"][1:] if not isinstance(part, int)] for one in error.errors())
-    errors = [FieldProblem(".".join(place), _expected(one)) for place, one in zip(places, error.errors(), strict=True)]
+    errors = [FieldProblem(_place(one["loc"]), _expected(one)) for one in error.errors()]
     return problem(422, "; ".join(map(str, errors)), errors)
+
+
+def _place(parts: Sequence[str | int]) -> str:
+    """The first says where the parameter stands: `query`, `path`; a number, which of several it is."""
+    return ".".join(part for part in parts[1:] if isinstance(part, str))
 
 
 # What a parameter of a path or a query can be wrong in, by pydantic's name for it.
