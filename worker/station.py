@@ -84,9 +84,10 @@ class Chain:
             self._bulk().drain()
         while True:
             with system.database.write() as connection:
+                # asked first: what ends between the two questions is met by the second
+                waits = progress.nearly_over(connection, campaign_id)
                 over = bool(progress.finish(connection, system.clock.now(), campaign_id))
-                waits = not over and progress.nearly_over(connection, campaign_id)
-            if not waits or system.clock.ticks() > until:
+            if over or not waits or system.clock.ticks() > until:
                 return
             time.sleep(_LOOK_SECONDS)
 

@@ -68,9 +68,10 @@ def _finish(connection: Connection, campaign_id: int, now: datetime) -> bool:
 
 def nearly_over(connection: Connection, campaign_id: int) -> bool:
     """Whether nothing but conversations that are open keeps it from its end."""
+    # the others first: a row that is claimed between the two questions is theirs who claimed it
     sending = {DeliveryStatus.SENDING}
-    return queries.has_rows(connection, campaign_id, sending) and not queries.has_rows(
-        connection, campaign_id, OPEN - sending
+    return not queries.has_rows(connection, campaign_id, OPEN - sending) and queries.has_rows(
+        connection, campaign_id, sending
     )
 
 
