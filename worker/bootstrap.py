@@ -47,7 +47,7 @@ from worker.intake.overlooked import overlooked
 from worker.intake.receive import Intake
 from worker.metrics import Meters
 from worker.publications import load_publications
-from worker.rendering import MailCompiler, clean_url, post_context
+from worker.rendering import MailCompiler, clean_url, post_context, unmakeable_otherwise
 from worker.resources import templates_dir
 from worker.settings import Settings
 from worker.storage.database import Database
@@ -144,7 +144,8 @@ class System:
         )
 
     def _compile_check(self, publication: Publication, post: Mapping[str, object], list_slug: str) -> None:
-        self.compiler.compile(publication, Kind.NEW_POST, post_context(publication, post, list_slug=list_slug))
+        with unmakeable_otherwise():
+            self.compiler.compile(publication, Kind.NEW_POST, post_context(publication, post, list_slug=list_slug))
 
     # -- delivery
 

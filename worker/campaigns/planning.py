@@ -24,7 +24,7 @@ from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaig
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus, Reason
 from worker.domain.doorbell import Doorbell
-from worker.domain.errors import PermanentError, TemporaryError
+from worker.domain.errors import PermanentError
 from worker.domain.publication import Publication
 from worker.storage.database import Database
 from worker.storage.moves import add_tallies
@@ -109,12 +109,6 @@ class Planner:
             self._compile_check(publication, post, campaign.list_slug)
         except PermanentError as error:
             return str(error) or CampaignReason.TEMPLATE
-        except TemporaryError:
-            raise
-        except Exception as error:
-            # it would break again at each sweep, for ever
-            log.exception("compiling_broke", campaign=campaign.id)
-            return f"a fault of ours: making its mail broke ({error!r}); its traceback is in the log"
         return ""
 
     def _fail(self, campaign_id: int, why: str) -> None:

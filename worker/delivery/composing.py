@@ -9,13 +9,21 @@ from dataclasses import dataclass
 
 from worker.delivery import queries
 from worker.delivery.parcels import Claimed
+from worker.delivery.queries import AnyRow
 from worker.domain.delivery import Kind
 from worker.domain.errors import NotFound, PermanentError
 from worker.domain.identity import message_id, return_path
 from worker.domain.message import Envelope, Message, MessageIdentity, Recipient
 from worker.domain.publication import Publication
 from worker.domain.tokens import Claim, KeyRing, Purpose
-from worker.rendering import CompiledMail, MailCompiler, clean_text, confirmation_context, post_context
+from worker.rendering import (
+    CompiledMail,
+    MailCompiler,
+    clean_text,
+    confirmation_context,
+    post_context,
+    unmakeable_otherwise,
+)
 from worker.storage.database import Database
 
 # A compiled mail is about 100 KB with its variants; a process serves few campaigns in any minute.
@@ -87,7 +95,7 @@ class Composer:
         self._mails: OrderedDict[_Key, CompiledParcel] = OrderedDict()
 
     def mail_for(self, claimed: Claimed) -> CompiledParcel:
-        """Raises `TemplateFault`, `ContentTooLarge`, or `NotFound` for a publication that is no longer there."""
+        """Raises `TemplateFault`, `ContentTooLarge`, `Unmakeable`, or `NotFound` for a publication that is gone."""
         campaign_id = claimed.campaign_id or claimed.shows_campaign_id
         lists = () if campaign_id else claimed.lists
         return self._mail(_Key(claimed.publication, claimed.kind, campaign_id, lists))
@@ -124,13 +132,18 @@ class Composer:
         publication = self._publications.get(key.publication)
         if publication is None:
             raise NotFound(f"publication {key.publication!r} is not in config/publications/ any more")
-        mail = self._compiler.compile(publication, key.kind, self._shared(publication, key))
+        post = None if key.campaign_id is None else self._post(key.campaign_id)
+        with unmakeable_otherwise():
+            shared = self._shared(publication, key, post)
+            mail = self._compiler.compile(publication, key.kind, shared)
         return CompiledParcel(mail, publication, self._links, self._identity_key)
 
-    def _shared(self, publication: Publication, key: _Key) -> Mapping[str, object]:
-        if key.campaign_id is None:
+    def _post(self, campaign_id: int) -> AnyRow:
+        with self._database.read() as connection:
+            return queries.campaign_post(connection, campaign_id)
+
+    def _shared(self, publication: Publication, key: _Key, post: AnyRow | None) -> Mapping[str, object]:
+        if post is None:
             lists = [one for one in publication.lists if one.slug in key.lists]
             return confirmation_context(publication, lists, self._confirm_hours)
-        with self._database.read() as connection:
-            row = queries.campaign_post(connection, key.campaign_id)
-        return post_context(publication, row.post, list_slug=row.list_slug)
+        return post_context(publication, post.post, list_slug=post.list_slug)

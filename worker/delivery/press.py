@@ -153,7 +153,8 @@ class Press:
             for one in claim.claimed:
                 self._recorder.take(Result(one, self._clock.now(), None))
             raise
-        self._courier.submit(jobs)
+        if jobs:
+            self._courier.submit(jobs)
         if faults:
             self.unused(claim.claimed[0].destination, len(faults))
             self._unmakeable(faults)
