@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 # These start whole systems and wait for them by the clock: one at a time, so that none starves another.
-_SYSTEMS = ("tests/faults/", "tests/e2e/", "tests/integration/cli/")
+_SYSTEMS = ("tests/faults/", "tests/integration/cli/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
