@@ -124,6 +124,7 @@ def _assert_grows_no_faster(read: Callable[[str], object], make: Callable[[int],
     for _ in range(3):
         small, large = _cpu_seconds(read, make(_SMALL)), _cpu_seconds(read, make(_LARGE))
         seen.append((round(small, 3), round(large, 3)))
+        # in its square, a megabyte of it would be twice what a task has
         assert large < 15
         if large < _UNJUDGED_SECONDS or large / small < _MOST_GROWTH:
             return

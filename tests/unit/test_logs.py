@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 import structlog
 
+from worker.domain.tokens import Claim, KeyRing, Purpose
 from worker.logs import configure_logging
 from worker.redaction import redact
 
@@ -147,6 +148,28 @@ def test_a_complaint_is_said_once_a_minute_on_one_line() -> None:
 def test_what_opens_a_door_is_hidden(text: str, hidden: str) -> None:
     assert hidden not in redact(text)
     assert "[hidden]" in redact(text)
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_a_token_is_hidden_wherever_it_stands(purpose: Purpose) -> None:
+    for key in range(256):
+        token = KeyRing({key: b"k"}, key).sign(Claim(purpose, 2**40 + key, key, 1_800_000_000))
+        for text in "{}", "/unsubscribe/?{}", "/unsubscribe%252F{}", "/manage.{}", "/confirm{}", "a=3D{}", '"{}"':
+            assert redact(text.format(token)) == text.format("[hidden]")
+
+
+@pytest.mark.parametrize("link", ["/unsubscribe/{}", "/manage/x/{}", "/manage/\\{}", "/confirm/{}\\", "/manage/{}\n"])
+def test_a_line_of_json_stays_json(link: str) -> None:
+    stream, said = _logged("json"), f'<a href="https://x.example{link.format(_TOKEN)}"> it\'s'
+    try:
+        raise ValueError(said)
+    except ValueError:
+        structlog.get_logger("ours").exception(said, more=[said])
+    (line,) = stream.getvalue().splitlines()
+    found = json.loads(line)
+    assert found["event"].startswith('<a href="https://x.example/')
+    assert found["event"].endswith('"> it\'s')
+    assert _TOKEN not in line
 
 
 @pytest.mark.parametrize("text", ["http://127.0.0.1:8025/docs", "GET /confirm/ 404", "bearer of news", "a: b@c"])

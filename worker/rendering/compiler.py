@@ -172,7 +172,7 @@ class MailCompiler:
         """`shared` is what `post_context` or `confirmation_context` made.
 
         Tries the mail on a reader with a name and on one without, so that a broken template raises here and
-        not at the first mail: `TemplateFault` with file and line, `ContentTooLarge` with what to cut.
+        not at the first mail: `TemplateFault` with file and line, `ContentTooLarge` with what to cut (HTML or text).
         """
         return CompiledMail(self.source(publication, kind, shared))
 

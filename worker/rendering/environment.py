@@ -11,6 +11,7 @@ import jinja2
 from jinja2.filters import do_truncate
 
 from worker.domain.errors import TemplateFault
+from worker.rendering.errors import may_pass
 from worker.rendering.holes import Hole, Place, applied, finalize, here
 
 # The filters a hole may carry, each under its one name.
@@ -106,6 +107,8 @@ def render(environment: jinja2.Environment, name: str, context: dict[str, object
     except jinja2.UndefinedError as error:
         raise _place(error, name).fault(str(error)) from None
     except Exception as error:  # whatever a template's expression raises is the template's fault
+        if may_pass(error):
+            raise
         raise _place(error, name).fault(f"{type(error).__name__}: {error}") from error
 
 

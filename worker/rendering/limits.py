@@ -13,6 +13,8 @@ from worker.rendering.errors import ContentTooLarge
 WARN_BYTES = 90 * 1024
 MOST_BYTES = 100 * 1024
 MOST_STYLE_BYTES = 16 * 1024
+# No client clips a text; it has the post's words, and what marks its lists, quotations and code, line by line.
+MOST_TEXT_BYTES = 4 * MOST_BYTES
 _STYLE = re.compile(r"<style[^>]*>(.*?)</style>", re.DOTALL | re.IGNORECASE)
 
 
@@ -27,12 +29,12 @@ class Page(Protocol):
 
 
 def check_text(text: str) -> None:
-    """It has the post's words, and what marks its lists and quotations: those may be many times the words."""
+    """Raises `ContentTooLarge`: what is written before each line may be many times the words."""
     size = len(text.encode())
-    if size > MOST_BYTES:
+    if size > MOST_TEXT_BYTES:
         raise ContentTooLarge(
-            f"the text of the mail is {_kb(size)}, over the limit of {_kb(MOST_BYTES)}; "
-            "nest the post's lists, tables and quotations less"
+            f"the text of the mail is {_kb(size)}, over the limit of {_kb(MOST_TEXT_BYTES)}; "
+            "cut the post, or nest its lists and quotations less"
         )
 
 

@@ -12,6 +12,10 @@ _BLOCKS = frozenset({
     "hr", "table", "caption", "thead", "tbody", "tfoot", "tr", "h1", "h2", "h3", "h4", "h5", "h6",
 })  # fmt: skip
 _SPACE = re.compile(r"[ \t\n\r\f]+")
+# As HTML reads it; nobody counts further, and a number of a thousand digits would stand before each item.
+_NUMBER = re.compile(r"[ \t\n\r\f]*([+-]?[0-9]{1,9})(?![0-9])")
+# Lists or quotations in each other: what marks a line deeper down would be more than its words.
+_MOST_MARKS = 8
 
 
 def to_text(html: str) -> str:
@@ -53,7 +57,7 @@ def _block(element: etree._Element) -> list[str]:
     if tag == "table":
         return _rows(element)
     inner = _blocks(element)
-    if tag == "blockquote" and inner:
+    if tag == "blockquote" and inner and _is_marked(element, "blockquote"):
         return ["\n".join(f"> {line}".rstrip() for line in "\n\n".join(inner).split("\n"))]
     if tag in ("h1", "h2", "h3") and inner:
         return [f"{inner[0]}\n{('=' if tag == 'h1' else '-') * min(len(inner[0]), 60)}", *inner[1:]]
@@ -62,19 +66,31 @@ def _block(element: etree._Element) -> list[str]:
 
 def _items(element: etree._Element, *, ordered: bool) -> list[str]:
     """What stands between the items, or is a list in a list without one, belongs to the item before."""
-    lines = _indented([_tidy(element.text or "")], "", "")
+    lines: list[str] = []
+    line, before = element.text or "", ""
+    below = "  " if _is_marked(element, "ol", "ul") else ""
     step = -1 if element.get("reversed") is not None else 1
     number = _number(element.get("start"), len(list(element.iterchildren("li"))) if step < 0 else 1)
     for child in element:
+        if child.tag == "li" or child.tag in _BLOCKS:
+            lines += _indented([_tidy(line)], before, before)
+            line = ""
         if child.tag == "li":
             number = _number(child.get("value"), number)
-            mark = f"{number}. " if ordered else "- "
-            lines += _indented(_blocks(child) or [""], mark, " " * len(mark))
+            mark, before = f"{number}. " if ordered else "- ", below
+            lines += _indented(_blocks(child) or [""], mark, " " * len(mark) if below else "")
             number += step
-        elif isinstance(child.tag, str):
-            lines += _indented(_block(child) if child.tag in _BLOCKS else [_tidy(_inline(child))], "  ", "  ")
-        lines += _indented([_tidy(child.tail or "")], "  ", "  ")
+        elif child.tag in _BLOCKS:
+            lines += _indented(_block(child), before, before)
+        else:
+            line += _inline(child)
+        line += child.tail or ""
+    lines += _indented([_tidy(line)], before, before)
     return ["\n".join(lines)] if lines else []
+
+
+def _is_marked(element: etree._Element, *tags: str) -> bool:
+    return sum(1 for _ in element.iterancestors(*tags)) < _MOST_MARKS
 
 
 def _indented(blocks: list[str], first: str, others: str) -> list[str]:
@@ -85,8 +101,8 @@ def _indented(blocks: list[str], first: str, others: str) -> list[str]:
 
 
 def _number(text: str | None, otherwise: int) -> int:
-    """Nobody counts further; a number of a thousand digits would stand before each item."""
-    return int(text) if text and re.fullmatch(r"-?[0-9]{1,9}", text) else otherwise
+    found = _NUMBER.match(text or "")
+    return int(found[1]) if found else otherwise
 
 
 def _rows(element: etree._Element) -> list[str]:

@@ -14,6 +14,7 @@ from worker.domain.message import Content, Recipient
 from worker.domain.publication import MailingList, Publication
 from worker.rendering.cleaning import clean_lines, clean_text
 from worker.rendering.environment import render
+from worker.rendering.errors import may_pass
 from worker.rendering.holes import Place, Trace, TracedRecipient
 from worker.rendering.inlining import inline_css
 from worker.rendering.layout import Text
@@ -66,6 +67,8 @@ class Source:
         try:
             return inline_css(html)
         except Exception as error:
+            if may_pass(error):
+                raise
             raise self.fault(f"the page cannot be inlined: {type(error).__name__}: {error}") from error
 
 

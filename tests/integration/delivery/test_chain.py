@@ -72,8 +72,7 @@ def one_is_under_way_elsewhere(database: Database) -> Sequence[int]:
 def test_the_last_turn_waits_for_mails_that_another_process_has_under_way(
     station: Callable[..., Station], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # on a busy machine its end takes longer to be written than a last turn waits
-    monkeypatch.setattr("worker.station._LAST_MAILS_SECONDS", 60.0)
+    patient(monkeypatch)
     with SmtpServer() as server:
         one = station(server.url, PRESSRUN_BULK_PROCESSES="1")
         elsewhere = one_is_under_way_elsewhere(database)
@@ -92,12 +91,19 @@ def test_the_last_turn_waits_for_mails_that_another_process_has_under_way(
 def test_a_mail_that_ends_between_two_questions_of_the_last_turn_is_not_missed(
     station: Callable[..., Station], database: Database, monkeypatch: pytest.MonkeyPatch, question: str
 ) -> None:
+    patient(monkeypatch)
     with SmtpServer() as server:
         one = station(server.url, PRESSRUN_BULK_PROCESSES="1")
         elsewhere = one_is_under_way_elsewhere(database)
         when_asked(monkeypatch, question, lambda: set_status(database, elsewhere, "sent", lease_id=None))
         turn(one)
     assert ends(database) == {"first": True}
+
+
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine takes longer to write an end than a last turn waits for it."""
+    monkeypatch.setattr("worker.station._LAST_MAILS_SECONDS", 60.0)
+    monkeypatch.setattr("worker.delivery.bulk.DRAIN_SECONDS", 60.0)
 
 
 def when_asked(monkeypatch: pytest.MonkeyPatch, question: str, then: Callable[[], object]) -> None:
