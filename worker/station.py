@@ -121,7 +121,9 @@ class Station:
     def _recover(self) -> None:
         """Whoever comes after a dead process reads its journal: sweeps may all be another host's, which cannot."""
         try:
-            self.system.recovery.run()
+            # counted as by the sweep: an alert looks at how many
+            if found := self.system.recovery.run():
+                self._found("expired_leases", found)
         except Exception:
             log.exception("recovery_broke")
 
@@ -137,9 +139,7 @@ class Station:
     @cached_property
     def transactional(self) -> Transactional:
         system = self.system
-        return Transactional(
-            system.database, system.clock, self.press, self._spending, system.limits, self._waited
-        )
+        return Transactional(system.database, system.clock, self.press, self._spending, system.limits, self._waited)
 
     def transact(self) -> None:
         """What the transactional task does."""

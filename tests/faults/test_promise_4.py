@@ -12,7 +12,7 @@ import pytest
 
 from tests.ledger import assert_counters_agree
 from tests.running import Running, post_event, wait_until
-from tests.smtpd import Options, Received, SmtpServer
+from tests.smtpd import Options, Received, Rule, SmtpServer
 
 READERS = 5000
 
@@ -56,6 +56,21 @@ def test_one_child_killed(system: Callable[..., Running]) -> None:
     assert_counters_agree(running.database)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_what_was_open_at_a_kill_and_was_not_taken_is_sent(system: Callable[..., Running]) -> None:
+    """Its body was out, the answer was not there, and the server has kept nothing of it."""
+    with SmtpServer([Rule("dot", silent=True, times=4)]) as server:
+        running = system(server.url, PRESSRUN_RETRY_BASE_SECONDS="1", PRESSRUN_SMTP_CONNECTIONS="4")
+        running.import_readers(40)
+        running.emit(post_event())
+        wait_until(lambda: server.open_conversations >= 4, 60, running.describe)
+        running.kill("bulk")
+        running.start("bulk")
+        running.wait_sent(40, 90)
+        assert len({one.rcpt for one in server.messages}) == 40
+    assert_counters_agree(running.database)
+
+
 # On SQLite a process that is stopped inside a write holds the whole database until it goes on: docs/promises.md.
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_process_stopped_past_its_lease(system: Callable[..., Running]) -> None:
@@ -75,6 +90,7 @@ def test_a_process_stopped_past_its_lease(system: Callable[..., Running]) -> Non
         messages = list(server.messages)
     assert len({one.rcpt for one in messages}) == 1500
     assert len(doubled(messages)) <= 5
+    assert_doubles_are_the_same_message(messages, doubled(messages))
     assert_counters_agree(running.database)
 
 

@@ -53,7 +53,7 @@ FIXES: dict[Kind, str] = {
     Kind.SENDING_HELD: "`pressrun db release` says what would be sent, `pressrun db release --yes` sends it",
     Kind.SWEEP_SILENT: f"{_WORKERS} (`pressrun part bulk`, `pressrun part scheduler`)",
     Kind.LEASE_EXPIRED: MEND,
-    Kind.LEASE_EMPTY: MEND,
+    Kind.LEASE_EMPTY: f"nothing, it is taken away when its time is over; if it is not, {MEND}",
     Kind.SENDING_WITHOUT_LEASE: MEND,
     Kind.RETRY_OVERDUE: MEND,
     Kind.EXPIRY_OVERDUE: MEND,

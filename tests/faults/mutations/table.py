@@ -60,6 +60,19 @@ TABLE = (
          f"{_RECOVER}::test_a_dead_owners_journal_decides"),
     ),
     Mutation(
+        "a mail is written down as taken before it is sent", 4, "worker/delivery/carrier.py",
+        "lambda: self._books.begins(job.claimed)",
+        "lambda: self._books._journal.outcome(job.claimed, job.claimed.created_at, Exchange(Stage.BODY, "
+        "__import__('worker.domain.replies').domain.replies.Reply(250, '2.0.0', ''), '', 0.0))",
+        ("tests/faults/test_promise_4.py::test_what_was_open_at_a_kill_and_was_not_taken_is_sent",),
+    ),
+    Mutation(
+        "a conversation starts after its lease", 4, "worker/delivery/lane.py",
+        "return ticks > lease.start_by or ticks > lease.valid_until or clock.now() >= lease.expires_at",
+        "return ticks > lease.start_by",
+        ("tests/integration/delivery/test_courier.py::test_a_job_past_its_time_is_given_back_unsent",),
+    ),
+    Mutation(
         "a body that begins is not journalled", 4, "worker/delivery/journal.py",
         "% (self._waiting, claimed.id, claimed.lease_id))", "[:2] % self._waiting)",
         ("tests/integration/delivery/test_unknown.py::test_a_process_that_died",),

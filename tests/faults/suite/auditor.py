@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from tests.faults.suite.books import Books, Delivery, Receipt
 from tests.faults.suite.doubles import Causes
-from tests.faults.suite.readers import BREAKER, POISON
+from tests.faults.suite.readers import BREAKER, POISON, WRITABLE
 from worker.domain.delivery import DeliveryStatus as S
 
 # Promise 5, and what a receiving server needs to read what was written to it.
@@ -17,7 +17,9 @@ HALT_SECONDS = 2.0
 _READING_SECONDS = 0.1
 
 _ENDED = {S.SENT, S.BOUNCED, S.FAILED, S.UNKNOWN, S.SUPPRESSED, S.CANCELLED, S.EXPIRED, S.DELIVERED, S.COMPLAINED}
-_POISONED = {address for address, _ in POISON}
+_POISONED = {address for address, _ in POISON} - WRITABLE
+# A post that was made to hurt may fail its own campaign.
+_POISON_POST = "poison-"
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def _events(books: Books) -> Iterator[Finding]:
         yield Finding("lost", f"the event {event} was accepted, and is not in the ledger")
     for event in (history.refused - history.events.keys()) & books.events:
         yield Finding("event", f"the event {event} was refused, and is in the ledger")
+    for post in history.posts - {campaign.post for campaign in books.campaigns}:
+        yield Finding("lost", f"the event of {post} was accepted, and there is no campaign")
     for address in history.confirmed - books.active - _left(books):
         yield Finding("event", f"{address} confirmed, was answered 200, and is not subscribed")
     mailed = {one.address for one in books.deliveries if one.kind == "confirmation"}
@@ -92,10 +96,19 @@ def _planning(books: Books) -> Iterator[Finding]:
     for campaign in books.campaigns:
         if campaign.status in ("planning", "sending", "paused"):
             yield Finding("stuck", f"campaign {campaign.id} ({campaign.post}) is still {campaign.status}")
+        if campaign.status == "failed" and not campaign.post.startswith(_POISON_POST):
+            yield Finding("lost", f"campaign {campaign.id} ({campaign.post}) has failed")
+        cancelled = campaign.status == "cancelled" and _was_cancelled(books, campaign.post)
+        if campaign.status == "cancelled" and not cancelled:
+            yield Finding("wrong", f"campaign {campaign.id} ({campaign.post}) is cancelled, and nobody did that")
         missing = campaign.audience - campaign.planned
-        if missing and campaign.status not in ("failed", "cancelled"):
+        if missing and campaign.status != "failed" and not cancelled:
             some = sorted(missing)[:5]
             yield Finding("lost", f"campaign {campaign.id}: {len(missing)} readers have no delivery: {some}")
+
+
+def _was_cancelled(books: Books, post: str) -> bool:
+    return any(each.what == "cancel" and each.post == post for each in books.history.halted)
 
 
 def _strangers(books: Books, received: dict[str, list[Receipt]]) -> Iterator[Finding]:
@@ -131,14 +144,14 @@ def _unsent(books: Books, one: Delivery) -> Iterator[Finding]:
     if one.address in _POISONED or one.status == S.QUEUED:
         return
     post = next((campaign.post for campaign in books.campaigns if campaign.id == one.campaign), "")
-    halted = books.history.halted
     excused = (
         (one.status == S.SUPPRESSED and one.address in _left(books))
         # who has confirmed by the copy whose fate was unknown needs no other
         or (one.kind == "confirmation" and one.status == S.SUPPRESSED and one.address in books.history.confirmed)
-        or (one.status == S.CANCELLED and any(each.what == "cancel" and each.post == post for each in halted))
+        or (one.status == S.CANCELLED and _was_cancelled(books, post))
         or (one.status == S.FAILED and one.name == BREAKER and one.reason == "template_fault")
-        or (one.status == S.UNKNOWN and "unknown" in one.outcomes)
+        # what was released by hand must have arrived
+        or (one.status == S.UNKNOWN and "unknown" in one.outcomes and one.id not in books.history.released)
     )
     if not excused:
         yield Finding("lost", f"{one.status} ({one.reason}), and nothing that was done to it explains that", one.id)

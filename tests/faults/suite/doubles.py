@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from tests.faults.suite.books import Books, Delivery, Receipt
 from tests.faults.suite.history import Killed, Stopped
@@ -11,13 +12,14 @@ KILLED = "conversation open at a kill"
 CUT = "cut after the final dot"
 STOPPED = "open in a process stopped past its lease"
 SET_FORWARD = "open when the clock was set past its lease"
+UNWRITTEN = "open in a process that could write nothing for a lease"
 RELEASED = "held as unknown and released by hand"
 HOST_LOST = "journal lost with its host"
 
 # The clocks are the same machine's; between what one process did and another writes down there is this much.
 _SLACK_SECONDS = 0.5
-# The sweep comes each second; what it takes over was open then.
-_SWEPT_SECONDS = 2.5
+# Of each connection: what was under way when the clock was set, and what was offered ahead behind it.
+_AT_A_MOMENT = 2
 
 
 class Causes:
@@ -34,16 +36,18 @@ class Causes:
 
     def of(self, delivery: Delivery, earlier: Receipt, later: Receipt) -> str | None:
         """Why there is a later one although there was an earlier one; None where nothing allows it."""
-        if delivery.id in self._books.history.released and later.at >= self._books.history.released[delivery.id]:
+        history = self._books.history
+        if earlier.at < history.released.get(delivery.id, 0.0) <= later.at:
             return RELEASED
         if earlier.answer != "250":
             return CUT
         if self._kill(earlier) is not None:
             return KILLED
-        if self._stop(earlier, later) is not None:
+        if self._stop(history.stopped, earlier, later) is not None:
             return STOPPED
-        history = self._books.history
-        if any(at - _SLACK_SECONDS <= earlier.at <= at + _SWEPT_SECONDS for at in history.set_forward_at):
+        if self._stop(history.unwritable, earlier) is not None:
+            return UNWRITTEN
+        if any(self._under_way(earlier, moment) for moment in history.set_forward):
             return SET_FORWARD
         if any(earlier.at - _SLACK_SECONDS <= lost for lost in history.journals_lost_at):
             return HOST_LOST
@@ -51,7 +55,9 @@ class Causes:
 
     def not_known(self, one: Receipt) -> bool:
         """Whether its client could not know that it was taken."""
-        return one.answer != "250" or self._kill(one) is not None or self._stop(one, one) is not None
+        history = self._books.history
+        still = self._stop(history.stopped, one) or self._stop(history.unwritable, one)
+        return one.answer != "250" or self._kill(one) is not None or still is not None
 
     def _kill(self, one: Receipt) -> Killed | None:
         """The kill at which its conversation was open."""
@@ -61,10 +67,10 @@ class Causes:
         kill = self._killed_ports.get(call.port)
         return kill if kill is not None and one.at <= kill.at + _SLACK_SECONDS else None
 
-    def _stop(self, earlier: Receipt, later: Receipt) -> Stopped | None:
-        """The standstill in which one of the two conversations was open."""
-        for stop in self._books.history.stopped:
-            for one in (earlier, later):
+    def _stop(self, stops: Sequence[Stopped], *either: Receipt) -> Stopped | None:
+        """The standstill in which one of these conversations was open."""
+        for stop in stops:
+            for one in either:
                 call = self._books.connections.get(one.connection)
                 if call is None or call.port not in stop.ports:
                     continue
@@ -72,9 +78,22 @@ class Causes:
                     return stop
         return None
 
+    def _under_way(self, one: Receipt, moment: Stopped) -> bool:
+        """Whether it is of those of its connection that were nearest to that moment."""
+        call = self._books.connections.get(one.connection)
+        if call is None or call.port not in moment.ports:
+            return False
+        near = sorted(self._by_connection[one.connection], key=lambda each: _distance(each, moment.since))
+        return one in near[:_AT_A_MOMENT] and _distance(one, moment.since) <= _SLACK_SECONDS
+
     def _open_at(self, one: Receipt, stop: Stopped) -> bool:
         """Begun before the standstill, and either taken after it or the last thing taken before it."""
         if one.began > stop.since + _SLACK_SECONDS:
             return False
         before = [each for each in self._by_connection[one.connection] if each.at <= stop.since + _SLACK_SECONDS]
         return one.at >= stop.until - _SLACK_SECONDS or (bool(before) and max(before, key=lambda each: each.at) is one)
+
+
+def _distance(one: Receipt, moment: float) -> float:
+    """Seconds between a conversation and a moment; 0 where it was open then."""
+    return max(one.began - moment, moment - one.at, 0.0)

@@ -48,6 +48,8 @@ class History:
 
     events: dict[str, str] = field(default_factory=dict)
     """Event ids that were answered with 2xx, and their type."""
+    posts: set[str] = field(default_factory=set)
+    """Posts whose event was answered with 2xx."""
     signed_up: set[str] = field(default_factory=set)
     confirmed: set[str] = field(default_factory=set)
     """Addresses whose confirmation was answered with 2xx."""
@@ -61,8 +63,10 @@ class History:
     journals_lost_at: list[float] = field(default_factory=list)
     unrecorded: int = 0
     """Conversations that stood in the journals and not in the ledger when the journals were lost."""
-    set_forward_at: list[float] = field(default_factory=list)
-    """When the clocks were set past the end of every lease."""
+    set_forward: list[Stopped] = field(default_factory=list)
+    """When the clocks were set past the end of every lease: a moment, and what was open then."""
+    unwritable: list[Stopped] = field(default_factory=list)
+    """Processes that could write neither their journal nor the ledger."""
     lines: list[str] = field(default_factory=list)
     """What was done, for people."""
     began: float = field(default_factory=time.time)
@@ -78,9 +82,20 @@ class History:
 
     @contextmanager
     def standing_still(self, what: str, ports: frozenset[int]) -> Iterator[None]:
-        one = Stopped(time.time(), float("inf"), what, ports)
-        self.stopped.append(one)
-        try:
+        with _lasting(self.stopped, what, ports):
             yield
-        finally:
-            one.until = time.time()
+
+    @contextmanager
+    def writing_nothing(self, what: str, ports: frozenset[int]) -> Iterator[None]:
+        with _lasting(self.unwritable, what, ports):
+            yield
+
+
+@contextmanager
+def _lasting(into: list[Stopped], what: str, ports: frozenset[int]) -> Iterator[None]:
+    one = Stopped(time.time(), float("inf"), what, ports)
+    into.append(one)
+    try:
+        yield
+    finally:
+        one.until = time.time()

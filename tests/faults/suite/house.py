@@ -126,6 +126,13 @@ class House(Running):
         _send(victims, signal.SIGKILL)
         _send(others, signal.SIGCONT)
 
+    def sigterm(self, what: str, victim: psutil.Process) -> None:
+        """To a process that has no orderly end of its own, and may die of it at once."""
+        _send([victim], signal.SIGSTOP)
+        self.history.killed.append(Killed(time.time(), what, self.ports([victim])))
+        _send([victim], signal.SIGTERM)
+        _send([victim], signal.SIGCONT)
+
     def kill_main(self, part: str) -> None:
         """SIGKILL to its main process, as the kernel's out-of-memory killer does; its children end by themselves."""
         family = self.processes(part)

@@ -48,6 +48,8 @@ class Outside:
         status = self._ask(lambda: self._client.post("/v1/events", content=body, headers=kind)).status_code
         if 200 <= status < 300:
             self._history.events[event["id"]] = event["type"]
+            if event["type"] == "post.published":
+                self._history.posts.add(event["data"]["post"]["id"])
         else:
             self._history.refused.add(event["id"])
         return status

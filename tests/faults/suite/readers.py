@@ -37,6 +37,10 @@ POISON = (
     ("lone@example.com", "=?utf-8?q?broken?="),
     ("ünïcode@exämple.com", "Ünï"),
 )
+# However odd their names are, these have an address and get their mail.
+WRITABLE = frozenset(
+    f"{local}@example.com" for local in ("header", "template", "longname", "controls", "lone")
+)
 
 
 def address_of(n: int) -> str:

@@ -30,7 +30,7 @@ from worker.domain.breaker import Breaker
 from worker.domain.clock import FakeClock, SystemClock
 from worker.domain.doorbell import KEY_PREFIX, QUEUES, RecordingDoorbell
 from worker.settings import Settings
-from worker.storage import migrate
+from worker.storage import ledger, migrate
 from worker.storage.database import Database
 from worker.storage.models import EventRow, LeaseRow, SlotRow, TallyRow
 
@@ -197,11 +197,35 @@ def test_the_command_names_what_is_wrong_and_mends_it(
 
 
 @pytest.mark.usefixtures("here")
+def test_the_command_mends_whatever_else_names_it_as_its_fix(
+    ledger_of_command: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    monkeypatch.setenv("PRESSRUN_REDIS_URL", redis_url)
+    database, early = ledger_of_command, SystemClock().now() - timedelta(minutes=5)
+    over = seed_campaign(database, early, 3, post_id="over")
+    set_status(database, over.deliveries, "sent")
+    going = seed_campaign(database, early, 6, post_id="going")
+    set_status(database, going.deliveries[:2], "sending", lease_id=999)
+    set_status(database, going.deliveries[2:4], "deferred", next_attempt_at=early, expires_at=early)
+    with database.write() as connection:
+        ledger.advance(connection, SystemClock().now())
+
+    def fixes() -> dict[str, str]:
+        root.run(["audit", "--json"])
+        return {one["kind"]: one["fix"] for one in json.loads(capsys.readouterr().out)["findings"]}
+
+    wrong = {kind for kind, fix in fixes().items() if fix == "`pressrun audit --mend`"}
+    assert wrong == {"sending_without_lease", "expiry_overdue", "retry_overdue", "campaign_unfinished", "doorbell_lost"}
+    root.run(["audit", "--mend"])
+    capsys.readouterr()
+    assert wrong & set(fixes()) == set()
+    assert_counters_agree(database)
+
+
+@pytest.mark.usefixtures("here")
 def test_the_command_says_when_nothing_is_wrong(
     ledger_of_command: Database, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, redis_url: str
 ) -> None:
-    from worker.storage import ledger
-
     monkeypatch.setenv("PRESSRUN_REDIS_URL", redis_url)
     with ledger_of_command.write() as connection:
         ledger.advance(connection, SystemClock().now())

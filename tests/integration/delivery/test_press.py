@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from redis import Redis
 from sqlalchemy import select
 
 from tests.ledger import assert_counters_agree, seed_campaign, statuses
 from tests.smtpd import Rule, SmtpServer
 from worker.delivery import bulk
+from worker.delivery.claim import Claimer
+from worker.delivery.journal import Journal
 from worker.delivery.limits import Limits
 from worker.delivery.press import Press
 from worker.delivery.throttling import Limit
@@ -34,6 +39,21 @@ def test_a_turn_sends_a_campaign(station: Callable[..., Station], database: Data
     with database.read() as connection:
         assert connection.execute(select(LeaseRow)).all() == []
     assert_counters_agree(database)
+
+
+def test_what_a_dead_process_left_is_counted_by_whoever_comes_first(
+    station: Callable[..., Station], database: Database, redis_client: Redis
+) -> None:
+    """A process that is started again comes before the sweep does; the alert must see it all the same."""
+    one = station("smtp://127.0.0.1:1")
+    seeded = seed_campaign(database, one.system.clock.now(), 3)
+    dead = Journal(one.system.settings.journal_dir)
+    assert Claimer(database, one.system.clock, dead.owner, timedelta(hours=1)).campaign(seeded.campaign_id, "", 2)
+    os.close(dead._fd)
+    assert one.press
+    one.system.meters.flush()
+    assert statuses(database) == {"queued": 3}
+    assert float(redis_client.hget("pressrun:meters", '["sweep_findings", ["expired_leases"], ""]') or 0) == 1.0
 
 
 def test_a_throttled_destination_does_not_slow_the_others(station: Callable[..., Station], database: Database) -> None:

@@ -36,6 +36,8 @@ WAYS = {
     "silent until the deadline": Rule("dot", silent=True, accept=True, times=1),
     "an answer after the deadline": Rule("dot", delay=2.5, times=1),
     "an answer that is garbage": Rule("dot", reply="hello there", accept=True, times=1),
+    "silent in the body": Rule("body", silent=True, times=1),
+    "cut in the body": Rule("body", cut=True, times=1),
 }
 Make = Callable[..., Station]
 
@@ -125,7 +127,7 @@ def test_sent_again_by_itself(station: Make, database: Database, way: str, kind:
 
 
 @pytest.mark.parametrize(("policy", "status"), [("hold", "unknown"), ("retry", "deferred")])
-@pytest.mark.parametrize("way", ["killed between the lines of its journal", "its lease is gone"])
+@pytest.mark.parametrize("way", ["killed between two lines", "its lease is gone", "stopped for too long"])
 def test_a_process_that_died(
     database: Database, clock: FakeClock, tmp_path: Path, policy: str, status: str, way: str
 ) -> None:
@@ -135,7 +137,10 @@ def test_a_process_that_died(
     claim = Claimer(database, clock, journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", 1)
     assert claim is not None
     journal.body_begins(claim.claimed[0])
-    os.close(journal._fd)
+    if way == "stopped for too long":
+        clock.advance(seconds=31)
+    else:
+        os.close(journal._fd)
     if way == "its lease is gone":
         with database.write() as connection:
             connection.execute(delete(LeaseRow))

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.suite.auditor import audit
 from tests.faults.suite.books import Books, Call, Campaign, Delivery, Receipt
-from tests.faults.suite.doubles import SET_FORWARD
+from tests.faults.suite.doubles import SET_FORWARD, UNWRITTEN
 from tests.faults.suite.history import Halted, History, Killed, Stopped
 
 INFINITE = float("inf")
@@ -24,12 +24,15 @@ def receipt(number: int = 1, at: float = 100.0, **change: object) -> Receipt:
     return replace(one, **change)  # type: ignore[arg-type]
 
 
+def campaign(status: str = "finished", post: str = "post-1", planned: frozenset[int] = frozenset({1})) -> Campaign:
+    return Campaign(7, post, status, frozenset({1}), planned)
+
+
 def books(*deliveries: Delivery, receipts: tuple[Receipt, ...] = (), **change: object) -> Books:
     """All that agrees: a finished campaign with one delivery, counted and received."""
     mine = deliveries or (delivery(),)
-    campaign = Campaign(7, "post-1", "finished", frozenset({1}), frozenset({1}))
     history = History(events={"e": "post.published"})
-    made = Books(history, frozenset({"e"}), frozenset(), (campaign,), mine, receipts=receipts or (receipt(),))
+    made = Books(history, frozenset({"e"}), frozenset(), (campaign(),), mine, receipts=receipts or (receipt(),))
     return replace(made, **change)  # type: ignore[arg-type]
 
 
@@ -64,6 +67,12 @@ def test_books_that_agree() -> None:
         (books(history=History(refused={"e"})), "event"),
         (books(history=History(signed_up={"new@example.com"})), "lost"),
         (books(history=History(confirmed={"new@example.com"})), "event"),
+        (books(campaigns=(campaign("failed"),), receipts=()), "lost"),
+        (books(campaigns=(campaign("cancelled"),)), "wrong"),
+        (books(history=History(posts={"post-1", "post-2"})), "lost"),
+        (books(delivery(status="unknown", outcomes=("unknown",)), receipts=(receipt(answer="cut"),),
+               history=History(released={1: 50.0})), "lost"),
+        (books(delivery(status="failed", address="longname@example.com"), receipts=(receipt(2),)), "lost"),
         (books(history=History(halted=[Halted(97.0, INFINITE, "pause", "post-1")])), "late"),
         (books(history=History(halted=[Halted(97.0, INFINITE, "left", "post-1", "r1@example.com")])), "late"),
     ],
@@ -83,14 +92,21 @@ def test_what_does_not_agree_is_found(cooked: Books, kind: str) -> None:
         books(history=History(halted=[Halted(97.0, INFINITE, "pause", "post-2")])),
         books(history=History(halted=[Halted(97.0, INFINITE, "pause", "post-1")]), lags=[(100.0, 1.5)]),
         books(delivery(status="unknown", outcomes=("unknown",)), receipts=(receipt(answer="cut"),)),
+        books(campaigns=(campaign("failed", "poison-deep", frozenset()),)),
+        books(
+            campaigns=(campaign("cancelled", "post-2", frozenset()),),
+            history=History(halted=[Halted(200.0, INFINITE, "cancel", "post-2")]), events=frozenset(),
+        ),
     ],
-    ids=["left", "resumed", "another campaign", "read late", "held"],
+    ids=["left", "resumed", "another campaign", "read late", "held", "poison", "cancelled"],
 )  # fmt: skip
 def test_what_has_its_reason_is_none_of_it(sound: Books) -> None:
     assert kinds(sound) == []
 
 
 KILLED = History(killed=[Killed(100.2, "a child", frozenset({5555}))])
+FORWARD = History(set_forward=[Stopped(99.95, 99.95, "clock", frozenset({5555}))])
+FULL = History(unwritable=[Stopped(100.0, 103.0, "a full disk", frozenset({5555}))])
 STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
 
 
@@ -105,7 +121,10 @@ STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
         (STOPPED, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
         (History(released={1: 101.0}), receipt(), Call(1, 110.0, quit=True), "held as unknown and released by hand"),
         (History(journals_lost_at=[100.2]), receipt(), Call(1, 110.0, quit=True), "journal lost with its host"),
-        (History(set_forward_at=[99.8]), receipt(), Call(1, 1.0, quit=True), SET_FORWARD),
+        (FORWARD, receipt(), Call(5555, 110.0, quit=True), SET_FORWARD),
+        (FORWARD, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
+        (FULL, receipt(), Call(5555, 110.0, quit=True), UNWRITTEN),
+        (FULL, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
     ],
 )  # fmt: skip
 def test_a_double_is_counted_by_its_cause(history: History, first: Receipt, call: Call, cause: str) -> None:
@@ -122,3 +141,20 @@ def test_a_kill_explains_one_message_a_connection() -> None:
         events=frozenset(),
     )  # fmt: skip
     assert audit(found).doubles == {"conversation open at a kill": 1, "unexplained": 1}
+
+
+def test_a_release_explains_one_copy() -> None:
+    received = (receipt(at=100.0), receipt(at=104.0, connection=4), receipt(at=105.0, connection=5))
+    found = books(receipts=received, history=History(released={1: 101.0}), events=frozenset())
+    assert audit(found).doubles == {"held as unknown and released by hand": 1, "unexplained": 1}
+
+
+def test_a_clock_explains_what_was_open_at_that_moment() -> None:
+    """Of fifty over one connection two: the one that was under way, and the one that was offered behind it."""
+    early = [receipt(n, 99.7 + n / 100) for n in range(1, 51)]
+    received = (*early, *(receipt(n, 110.0 + n, connection=4) for n in range(1, 51)))
+    found = books(
+        *map(delivery, range(1, 51)), receipts=received, connections={3: Call(5555, 120.0, quit=True)}, history=FORWARD,
+        events=frozenset(),
+    )  # fmt: skip
+    assert audit(found).doubles == {SET_FORWARD: 2, "unexplained": 48}

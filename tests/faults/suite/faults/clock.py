@@ -6,6 +6,7 @@ import random
 
 from tests.faults.suite.bed import Bed
 from tests.faults.suite.faults.table import fault
+from tests.faults.suite.history import Stopped
 
 
 def _register(name: str, seconds: int) -> None:
@@ -15,7 +16,8 @@ def _register(name: str, seconds: int) -> None:
         assert bed.clock is not None
         lasts = rng.uniform(2.0, 6.0)
         if seconds > 0:
-            bed.history.set_forward_at.append(bed.history.now())
+            now, ports = bed.history.now(), bed.house.ports(bed.house.everybody())
+            bed.history.set_forward.append(Stopped(now, now, "clock", ports))
         with bed.clock.set_by(seconds):
             bed.pause(lasts)
         return f"the clock {seconds:+d} s for {lasts:.1f} s"

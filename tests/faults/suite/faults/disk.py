@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+import psutil
 
 from tests.faults.suite.bed import Bed
 from tests.faults.suite.faults.table import fault
@@ -33,13 +35,22 @@ def _set_limit(pid: int, limit: str, user: str | None) -> bool:
     return subprocess.run(command, user=user, capture_output=True).returncode == 0
 
 
+@contextmanager
+def _writing_nothing(bed: Bed, processes: Sequence[psutil.Process], limit: int) -> Iterator[None]:
+    """Where the ledger is a file too, what was open then may end without anybody's knowing."""
+    with ExitStack() as stack:
+        stack.enter_context(_full([one.pid for one in processes], limit))
+        if bed.postgres is None:
+            stack.enter_context(bed.history.writing_nothing("a full disk", bed.house.ports(processes)))
+        yield
+
+
 @fault("disk-full")
 def disk_full(bed: Bed, rng: random.Random) -> str:
     """Nothing that Pressrun's own processes write takes any room: journals, and SQLite."""
     seconds = rng.uniform(2.0, 4.0)
     limit = rng.choice((0, 1000, 100_000))
-    pids = [one.pid for one in bed.house.everybody()]
-    with _full(pids, limit):
+    with _writing_nothing(bed, bed.house.everybody(), limit):
         bed.pause(seconds)
     return f"no file of Pressrun's grows beyond {limit} bytes for {seconds:.1f} s"
 
@@ -48,7 +59,7 @@ def disk_full(bed: Bed, rng: random.Random) -> str:
 def journal_full(bed: Bed, rng: random.Random) -> str:
     """The sending processes only; the ledger is elsewhere."""
     seconds = rng.uniform(2.0, 4.0)
-    with _full([one.pid for one in bed.house.processes("bulk")[1:]], 0):
+    with _writing_nothing(bed, bed.house.processes("bulk")[1:], 0):
         bed.pause(seconds)
     return f"the sending processes write to no file for {seconds:.1f} s"
 

@@ -127,6 +127,18 @@ for _part in ("api", "bulk", "transactional", "scheduler"):
     _register_term(_part)
 
 
+@fault("term-child")
+def term_child(bed: Bed, rng: random.Random) -> str:
+    """One of the sending processes alone. Nobody asks it to stop in this way; the pool starts another."""
+    draw = rng.random()
+    senders = bed.house.senders() or bed.house.processes("bulk")[1:]
+    if senders:
+        victim = senders[int(draw * len(senders))]
+        bed.house.sigterm("a child of bulk", victim)
+        psutil.wait_procs([victim], 10)
+    return "SIGTERM to a child of bulk"
+
+
 def _register_stop(name: str, choose: Choose) -> None:
     @fault(f"stop-{name}")
     def stop(bed: Bed, rng: random.Random) -> str:
