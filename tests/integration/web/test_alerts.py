@@ -90,6 +90,23 @@ def test_every_alert_has_its_section_in_the_runbook() -> None:
     assert gone == set(), "sections of alerts that are no more"
 
 
+@pytest.mark.parametrize(
+    "failure",
+    ["A full disk", "Redis has no memory", "A table is locked, or SQLite is held", "The clock was set",
+     "A host is gone", "A deploy that stopped half way"],
+)  # fmt: skip
+def test_every_failure_has_its_section_in_the_runbook(failure: str) -> None:
+    """What to see there: in Flower, and in status, metrics, audit or a log."""
+    runbook = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")
+    (section,) = re.findall(rf"(?ms)^### {failure}\n(.*?)(?=^##|\Z)", runbook)
+    sees, _, rest = section.partition("**It means**")
+    means, _, types = rest.partition("**Type**")
+    assert sees.startswith("\n**You see** ")
+    assert "Flower" in sees
+    assert len(means) > 40
+    assert "`pressrun " in types
+
+
 def test_every_kind_of_finding_is_explained_in_the_runbook() -> None:
     runbook = (REPOSITORY / "docs" / "operations.md").read_text("utf-8")
     assert {kind for kind in Kind if f"`{kind}`" not in runbook} == set()
