@@ -9,9 +9,11 @@ from sqlalchemy import Connection, insert, literal, select, text
 
 from worker.domain.audience import SubscriptionStatus
 from worker.storage.database import Database
-from worker.storage.models import SubscriberRow, SubscriptionRow
+from worker.storage.models import SubscriberRow, SubscriptionRow, SuppressionRow
 
 _SET = 50_000
+# Some who are on no list any more: each claim looks among them.
+_SUPPRESSED = 10_000
 
 
 def seed(database: Database, readers: int, domains: Sequence[str]) -> None:
@@ -21,6 +23,7 @@ def seed(database: Database, readers: int, domains: Sequence[str]) -> None:
             _subscribers(connection, begin, min(begin + _SET, readers), domains)
     with database.write() as connection:
         _subscriptions(connection)
+        _suppressed(connection)
     if not database.is_sqlite:
         # what autovacuum does within minutes after an import; and the import's pages are not to be written later
         with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -48,3 +51,12 @@ def _subscriptions(connection: Connection) -> None:
     )  # fmt: skip
     columns = ["publication", "list_slug", "subscriber_id", "status", "created_at", "confirmed_at"]
     connection.execute(insert(SubscriptionRow).from_select(columns, readers))
+
+
+def _suppressed(connection: Connection) -> None:
+    now = datetime.now(UTC)
+    rows = [
+        {"address": f"gone{n}@north.example", "publication": "daily", "reason": "bounced", "created_at": now}
+        for n in range(_SUPPRESSED)
+    ]
+    connection.execute(insert(SuppressionRow), rows)

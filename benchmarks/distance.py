@@ -53,7 +53,7 @@ def run(options: Options) -> Result:
         for one in found
     ]
     header = ("round trip", "mails/s", "two round trips a message allow", "part of it")
-    return Result(header, rows, found, [f"{_CONNECTIONS} connections of one process, SQLite, Python sink."])
+    return Result(header, rows, found, [f"One chain with {_CONNECTIONS} connections, SQLite, Python sink."])
 
 
 def _measure(milliseconds: float, options: Options) -> dict[str, Any]:

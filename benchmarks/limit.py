@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks import posts, throttling
 from benchmarks.bed import PLENTY, Setup, made
-from benchmarks.lanes import NORTH, SOUTH, beside
+from benchmarks.lanes import NORTH, SOUTH, beside, in_turns
 from benchmarks.report import Options, Result
 from benchmarks.sinks import PythonSink, opened
 from tests.servers import running_redis
@@ -27,22 +27,22 @@ def run(options: Options) -> Result:
         **{database: _received(Setup(database, options.size(_READERS), _PROCESSES, overall=_LIMIT))
            for database in options.databases},
     }  # fmt: skip
-    slow = Setup(options.databases[0], options.size(_NORTH), limits={NORTH: PLENTY, SOUTH: _SLOW})
-    lanes = data["lanes"] = beside(slow, _SPREAD)
+    lanes = data["lanes"] = {
+        name: beside(Setup(name, options.size(_NORTH), limits={NORTH: PLENTY, SOUTH: _SLOW}), _SPREAD)
+        for name in options.databases
+    }
     rows = [
         (f"{_LIMIT:,.0f}/s, limiter alone, as granted", f"{data['granted']['average']:,.0f}/s",
          f"{data['granted']['fullest']:,}"),
         *((f"{_LIMIT:,.0f}/s, {name}, at the receiver", f"{data[name]['average']:,.0f}/s",
            f"{data[name]['fullest']:,}") for name in options.databases),
-        (f"slow destination, {_SLOW:.0f}/s, while the other runs", f"{lanes['south']['while_busy']}/s",
-         lanes["south"]["busiest_second"]),
-        (f"the other beside it: {lanes['part']} of its speed alone", f"{lanes['beside']:,.0f}/s", "–"),
+        *((f"slow destination, {_SLOW:.0f}/s, while the other runs, {name}", f"{one['south']['while_busy']}/s",
+           one["south"]["busiest_second"]) for name, one in lanes.items()),
+        *((f"the other beside it, {name}: {one['part']} of its speed alone", f"{one['beside']:,.0f}/s", "–")
+          for name, one in lanes.items()),
     ]  # fmt: skip
-    alone = " and ".join(f"{one:,.0f}" for one in lanes["alone"])
-    notes = [
-        f"{_PROCESSES} processes, Python sink; the slow destination with 2 processes on {slow.database}, where the "
-        f"other alone made {alone}/s, before and after."
-    ]
+    notes = [f"{_PROCESSES} processes, Python sink; two destinations with 2 processes, medians."]
+    notes += [f"{name}: {in_turns(one)}" for name, one in lanes.items()]
     return Result(("limit", "average", "fullest second"), rows, data, notes)
 
 

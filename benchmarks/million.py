@@ -35,6 +35,7 @@ def run(options: Options) -> Result:
         "CPU µs a mail", "largest process", f"at {readers // 10:,}", "most grown", "confirmations p50 · p99",
     )  # fmt: skip
     notes = [cpu_note(one["large"]) for one in found]
+    notes += [f"Peaks, {one['large']['database']}: {_grown(one['small'], one['large'])}." for one in found]
     servers = [(one["small"]["peaks_mb"], one["large"]["peaks_mb"]) for one in found]
     notes += [
         f"PostgreSQL's own largest process, with the shared buffers it has touched: {max(before['database']):.0f} MB, "
@@ -43,6 +44,16 @@ def run(options: Options) -> Result:
         if "database" in after
     ]
     return Result(header, rows, found, notes)
+
+
+def _grown(small: dict[str, Any], large: dict[str, Any]) -> str:
+    """Every process of ours, MB, at the smaller size and at the larger."""
+    sizes = [{name: peaks for name, peaks in one["peaks_mb"].items() if name in _peaks(one)} for one in (small, large)]
+    said = (
+        f"{name} {' · '.join(f'{mb:.0f}' for mb in peaks)} → {' · '.join(f'{mb:.0f}' for mb in sizes[1][name])}"
+        for name, peaks in sizes[0].items()
+    )
+    return "; ".join(said) + " MB"
 
 
 def _both(database: str, readers: int) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def row(one: dict[str, Any]) -> list[object]:
 
 def cpu_note(one: dict[str, Any]) -> str:
     parts = ", ".join(f"{name} {us:.0f}" for name, us in one["cpu_us"].items() if us >= 0.5)
-    return f"CPU µs a mail, {one['database']}: {parts}. {one['processes']} × {one['connections']} connections."
+    connections = f"{one['processes']} × {one['connections']} connections at a time"
+    return f"CPU µs a mail, {one['database']}: {parts}. {connections}."
 
 
 def _source(sink: Sink, readers: int) -> tuple[float, float] | None:

@@ -6,7 +6,7 @@ from benchmarks.bed import Setup
 from benchmarks.pipeline import best_sink, measure, ours
 from benchmarks.report import Options, Result
 
-_READERS = 30_000
+_READERS = 60_000
 _PROCESSES = (1, 2, 4)
 
 
@@ -14,7 +14,7 @@ def run(options: Options) -> Result:
     with best_sink() as sink:
         found = [
             measure(Setup(database, options.size(_READERS), processes), sink)
-            for database in options.databases[-1:]
+            for database in options.databases
             for processes in _PROCESSES
         ]
     rows = [

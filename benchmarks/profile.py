@@ -13,17 +13,20 @@ from benchmarks.bed import Setup, made
 from benchmarks.pipeline import best_sink
 from benchmarks.report import Options, Result
 
-_READERS = 30_000
+_READERS = 100_000
 # Looked for from the innermost frame outwards: the first of our own files that stands here names the step.
 _STEPS = {
     "personalise": ("rendering/", "delivery/composing", "domain/tokens", "domain/identity"),
-    "journal": ("delivery/journal",),
+    "journal": ("delivery/journal", "delivery/books"),
     "conversation": ("delivery/transports/",),
-    "tokens": ("delivery/throttling/", "delivery/limits"),
+    "tokens": ("delivery/throttling/", "delivery/limits", "delivery/spending"),
     "claim": ("delivery/claim",),
     "record": ("delivery/record", "delivery/recorder", "storage/moves"),
     "planning": ("campaigns/",),
-    "hand over, pool of connections": ("delivery/courier", "delivery/press", "delivery/bulk", "delivery/hop"),
+    "hand over, pool of connections": tuple(
+        f"delivery/{name}"
+        for name in ("bulk", "carrier", "courier", "desk", "gate", "hop", "jobs", "lane", "press", "pulse", "shares")
+    ),
 }
 _FRAME = re.compile(r'^  File "(.+?)", line \d+ in (.+)$')
 
