@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event, Thread
 
 import pytest
 
@@ -15,8 +18,8 @@ READERS = 2000
 
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_no_second_above_the_limit(system: Callable[..., Running]) -> None:
-    """At the receiver 5% more are allowed, for the network's jitter."""
-    with SmtpServer() as server:
+    """At the receiver 5% more are allowed, for the network's jitter; and what a busy machine held up until then."""
+    with SmtpServer() as server, held_up() as late:
         running = system(server.url, PRESSRUN_LIMIT_PER_SECOND=str(LIMIT), PRESSRUN_BULK_PROCESSES="2")
         running.import_readers(READERS)
         running.emit(post_event())
@@ -24,7 +27,27 @@ def test_no_second_above_the_limit(system: Callable[..., Running]) -> None:
         times = sorted(one.at for one in server.messages)
     busiest = max(sum(1 for at in times[i : i + 2 * LIMIT] if at < start + 1.0) for i, start in enumerate(times))
     assert len(times) == READERS
-    assert busiest <= LIMIT * 1.05
+    assert busiest <= LIMIT * (1.05 + max(late)), late
+
+
+@contextmanager
+def held_up() -> Iterator[list[float]]:
+    """For how many seconds at most this process, which receives, had to wait for a core, as the senders may have."""
+    late, over = [0.0], Event()
+
+    def watch() -> None:
+        before = time.monotonic()
+        while not over.wait(0.01):
+            before, last = time.monotonic(), before
+            late[0] = max(late[0], before - last - 0.01)
+
+    watching = Thread(target=watch)
+    watching.start()
+    try:
+        yield late
+    finally:
+        over.set()
+        watching.join()
 
 
 OTHERS, SLOW = 400, 100
