@@ -15,6 +15,7 @@ _UNFIT += "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in ran
 _UNFIT_TEXT = re.compile(f"[{_UNFIT}]+")
 # Line ends that are not `\n`, for text of several lines.
 _LINE_ENDS = re.compile("\r\n|[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_REFERENCE = re.compile(r"&#(?:[xX]0*([0-9a-fA-F]{1,6})(?![0-9a-fA-F])|0*([0-9]{1,7})(?![0-9]));?")
 _URL = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]+")
 _URL_SAFE = "-._~:/?#[]@!$&'()*+,;=%"
 
@@ -30,6 +31,27 @@ def clean_text(value: str) -> str:
 def clean_lines(value: str) -> str:
     """Several lines: nothing unfit, every line end a plain `\\n`."""
     return _UNFIT_TEXT.sub("", _LINE_ENDS.sub("\n", value)).replace("\x1f", " ")
+
+
+def clean_references(html: str) -> str:
+    """Numeric references (HTML §13.2.5.80) to what is unfit stand for what `clean_lines` makes of it.
+
+    Where that is nothing, for a space without width: with nothing in its place, what stands around it could become
+    another reference.
+    """
+    return _REFERENCE.sub(_referred, html)
+
+
+def _referred(match: re.Match[str]) -> str:
+    number = int(match[1], 16) if match[1] else int(match[2])
+    if number > 0x10FFFF:
+        return match[0]
+    # old editors wrote the numbers of Windows' own characters, and HTML reads them so
+    char = bytes([number]).decode("cp1252", "ignore") if 0x80 <= number <= 0x9F else ""
+    if char:
+        return char
+    clean = clean_lines(chr(number))
+    return match[0] if clean == chr(number) else clean or "\u200b"
 
 
 def clean_url(value: str) -> str:

@@ -11,7 +11,7 @@ import nh3
 from lxml import etree
 
 from worker.domain.errors import InvalidInput
-from worker.rendering.cleaning import clean_lines
+from worker.rendering.cleaning import clean_lines, clean_references
 from worker.rendering.tidy import MOST_DEEP, is_tidy
 from worker.rendering.writing import write_inside
 
@@ -62,7 +62,7 @@ def sanitise(html: str, base: str) -> str:
     Relative links and images become absolute against `base`; `#anchors` and ids stay as they are. Raises
     `InvalidInput` where elements are nested deeper than any mail needs.
     """
-    html = _PLAINTEXT.sub(r"<\1pre", clean_lines(html))
+    html = _PLAINTEXT.sub(r"<\1pre", clean_references(clean_lines(html)))
     for _ in range(_READINGS):
         before, html = html, _read_once(html, base)
         if html == before:

@@ -127,12 +127,25 @@ def test_the_text_says_the_same(html: str, expected: str) -> None:
 @pytest.mark.parametrize(
     "html",
     [f"<pre>{6 * chr(10)}x</pre>", '<pre title="a>b">\n\nx</pre>', "<li><table><li>",
+     "&#1", "<&#1", "&#13;", "<b>&#x202E;", "&#0000001;x", "a&#146;b<p>", "<a title='&#x1b;'>",
+     "&#&#1;1;", "&#0;", "&#xd800;",
      "<tbody><details><pre><dt><tr><summary>x<colgroup><col>x<pre><dt></details><strong>"],
 )  # fmt: skip
 def test_what_is_written_is_read_as_the_same(html: str) -> None:
     """By the reader's mail program, too: what was moved once is not moved again."""
     clean = sanitise(html, "https://blog.example/")
     assert sanitise(clean, "https://blog.example/") == clean
+
+
+@pytest.mark.parametrize(
+    ("html", "clean"),
+    [
+        ("a&#146;b&#x85;", "a’b…"), ("&#65279;x", "\u200bx"), ("a&#13;&#10;b", "a\n\nb"),
+        ("&#&#1;1;", "&amp;#\u200b1;"), ("&#x1F600;&#99999999;", "😀\ufffd"), ("<&#1", "&lt;\u200b"),
+    ],
+)  # fmt: skip
+def test_a_reference_is_as_clean_as_what_it_stands_for(html: str, clean: str) -> None:
+    assert sanitise(html, BASE) == clean
 
 
 @pytest.mark.parametrize("ends", range(8))
