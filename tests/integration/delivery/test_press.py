@@ -86,11 +86,17 @@ def test_a_destination_with_room_at_any_time_does_not_hide_a_slow_one(
         first = seed_campaign(database, one.system.clock.now(), 100, destination=slow)
         with database.write() as connection:
             seed_campaign_rows(connection, first.campaign_id, first.slice_id, 8000)
-        one.bulk.turn(first.campaign_id)
+        # on a busy machine the whole turn went by while the mail was made
+        assert one.press.prepare("daily", first.campaign_id)
+        begun = select(DeliveryRow.id).where(DeliveryRow.destination == slow, DeliveryRow.status != "queued")
+        for _ in range(3):
+            one.bulk.turn(first.campaign_id)
+            with database.read() as connection:
+                slow_ones = len(connection.execute(begun).all())
+            if slow_ones > 5:
+                break
         assert statuses(database)["queued"] > 100, "the others must have had something to do all the time"
-        with database.read() as connection:
-            rows = select(DeliveryRow.id).where(DeliveryRow.destination == slow, DeliveryRow.status != "queued")
-            assert len(connection.execute(rows).all()) > 5
+        assert slow_ones > 5
 
 
 def seed_campaign_rows(connection: object, campaign_id: int, slice_id: int, n: int) -> int:
