@@ -51,10 +51,7 @@ def kill_family(bed: Bed, rng: random.Random) -> str:
 @fault("kill-child")
 def kill_child(bed: Bed, rng: random.Random) -> str:
     """One of the sending processes; the pool starts another."""
-    draw = rng.random()
-    senders = bed.house.senders() or bed.house.processes("bulk")[1:]
-    if senders:
-        victim = senders[int(draw * len(senders))]
+    for victim in _child(bed, rng):
         bed.house.sigkill("a child of bulk", [victim])
         psutil.wait_procs([victim], 10)
     return "SIGKILL to a child of bulk"
@@ -130,10 +127,7 @@ for _part in ("api", "bulk", "transactional", "scheduler"):
 @fault("term-child")
 def term_child(bed: Bed, rng: random.Random) -> str:
     """One of the sending processes alone. Nobody asks it to stop in this way; the pool starts another."""
-    draw = rng.random()
-    senders = bed.house.senders() or bed.house.processes("bulk")[1:]
-    if senders:
-        victim = senders[int(draw * len(senders))]
+    for victim in _child(bed, rng):
         bed.house.sigterm("a child of bulk", victim)
         psutil.wait_procs([victim], 10)
     return "SIGTERM to a child of bulk"
