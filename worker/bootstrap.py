@@ -22,6 +22,7 @@ from worker.campaigns.opening import CampaignRules
 from worker.campaigns.planning import Planner
 from worker.campaigns.replay import Replay
 from worker.campaigns.turns import Slots
+from worker.crew import Crew
 from worker.delivery.composing import Composer, Links
 from worker.delivery.due import Due
 from worker.delivery.gates import Breakers, GatesUnavailable, Leases, RedisBreakers, RedisLeases
@@ -134,7 +135,15 @@ class System:
 
     @cached_property
     def slots(self) -> Slots:
-        return Slots(self.database, self.clock, self.doorbell, self.settings.slots)
+        settings = self.settings
+        return Slots(
+            self.database, self.clock, self.doorbell, settings.bulk_slots or settings.bulk_processes,
+            lambda: settings.bulk_slots or self.crew.processes(),
+        )  # fmt: skip
+
+    @cached_property
+    def crew(self) -> Crew:
+        return Crew(self.redis)
 
     @cached_property
     def planner(self) -> Planner:
@@ -246,7 +255,7 @@ class System:
     def audit_rules(self) -> AuditRules:
         settings = self.settings
         return AuditRules(
-            timedelta(seconds=settings.sweep_seconds), settings.slots, timedelta(days=settings.retention_days)
+            timedelta(seconds=settings.sweep_seconds), self.slots.count, timedelta(days=settings.retention_days)
         )
 
     @cached_property

@@ -85,7 +85,7 @@ class Settings(BaseModel):
     # -- sending
     bulk_processes: Annotated[int, Field(ge=1, le=256)] = Field(2, description="Processes that send bulk mail.")
     bulk_slots: Annotated[int, Field(ge=0, le=4096)] = Field(
-        0, description="Bulk chunk tasks in flight at once over all hosts. 0: `bulk_processes`."
+        0, description="Bulk chunk tasks in flight at once over all hosts. 0: one for each bulk process that is up."
     )
     transactional_processes: Annotated[int, Field(ge=1, le=64)] = Field(
         2, description="Processes that send transactional mail: while one is replaced, the other sends."
@@ -270,10 +270,6 @@ class Settings(BaseModel):
     @property
     def journal_dir(self) -> Path:
         return self.var_dir.resolve() / "journal"
-
-    @property
-    def slots(self) -> int:
-        return self.bulk_slots or self.bulk_processes
 
     @property
     def lease(self) -> timedelta:

@@ -184,7 +184,7 @@ class Station:
             "unplanned": lambda: self._ring_for(progress.unplanned, system.doorbell.plan),
             "untidy": lambda: self._ring_for(progress.untidy, system.doorbell.tidy),
             "held_for_nothing": self._held_for_nothing,
-            "idle_chains": system.slots.wake,
+            "idle_chains": system.slots.follow,
             "finished": self._finished,
             "heartbeat": self._heartbeat,
         }

@@ -14,19 +14,22 @@ from celery.platforms import SecurityWarning
 from celery.signals import (
     celeryd_after_setup,
     celeryd_init,
+    heartbeat_sent,
     setup_logging,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_shutting_down,
 )
 
 from worker.app import CHUNK, DELIVER, DROP, PLAN, RETENTION, SWEEP, TIDY, CeleryDoorbell, app
-from worker.domain.doorbell import TRANSACTIONAL
+from worker.domain.doorbell import BULK, TRANSACTIONAL
 from worker.domain.errors import ConfigurationError
 from worker.logs import configure_logging
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
+    from worker.crew import Member
     from worker.station import Station
 
 log = structlog.get_logger(__name__)
@@ -34,6 +37,7 @@ log = structlog.get_logger(__name__)
 _GARBAGE = 20_000
 
 _station: Station | None = None
+_member: Member | None = None
 
 
 def station() -> Station:
@@ -71,6 +75,30 @@ def _without_banner(instance: Any, **_: Any) -> None:
 def _introduce(sender: str, instance: Any, **_: Any) -> None:
     queues = ", ".join(sorted(app.amqp.queues.consume_from))
     log.info("worker", name=sender, queues=queues, processes=instance.concurrency)
+    if BULK in app.amqp.queues.consume_from:
+        _join(sender, instance.concurrency)
+
+
+def _join(name: str, processes: int) -> None:
+    """One process is left to plan and to sweep while the others have turns."""
+    global _member
+    from worker.bootstrap import build
+    from worker.crew import Member
+
+    system = build(load_settings(os.environ), os.environ, CeleryDoorbell(app))
+    _member = Member(system.crew, name, max(1, processes - 1))
+
+
+@heartbeat_sent.connect
+def _beat(**_: Any) -> None:
+    if _member is not None:
+        _member.beat()
+
+
+@worker_shutting_down.connect
+def _leave(**_: Any) -> None:
+    if _member is not None:
+        _member.leave()
 
 
 @worker_init.connect

@@ -33,7 +33,7 @@ _TOP = len(_ROWS) - 1
 _ANYWHERE = {"resources", "redaction", "bounds", "__init__"}
 _SETTINGS = {"settings", "options"}
 _READ_SETTINGS = {"bootstrap", "web", "cli", "app", "tasks", "settings", "options", "station"}
-_WIRING = {"publications", "logs", "embedded", "metrics"}
+_WIRING = {"publications", "logs", "embedded", "metrics", "crew"}
 
 _SQL = ("sqlalchemy", "sqlite3", "psycopg")
 _MOST_LINES = 250

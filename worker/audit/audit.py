@@ -94,7 +94,7 @@ class Audit:
         with self._database.read() as connection:
             due = {
                 "transactional": view_queries.queued_transactional(connection),
-                "bulk": self._rules.slots,
+                "bulk": self._rules.chains(connection),
                 "events": queries.planning_count(connection),
                 "maintenance": len(untidy(connection, now)),
             }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,10 +22,11 @@ SILENT = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class AuditRules:
-    """`sweep`: how often it should run. `slots`: bulk chains. `retention`: after it deliveries go, and counts stay."""
+    """`sweep`: how often it should run. `chains`: how many of bulk turns there are to be. `retention`: after it
+    deliveries go, and counts stay."""
 
     sweep: timedelta
-    slots: int
+    chains: Callable[[Connection], int]
     retention: timedelta
 
     @property
@@ -99,7 +100,7 @@ def _transactional(connection: Connection, now: datetime) -> Iterator[Finding]:
 
 def _campaigns(connection: Connection, rules: AuditRules, now: datetime) -> Iterator[Finding]:
     due = turn_queries.next_campaign(connection, now)
-    touched = queries.last_touched(connection, rules.slots)
+    touched = queries.last_touched(connection, rules.chains(connection))
     # a chain that has ended, and was woken just now, is touched when it is rung
     if due is not None and (touched is None or now - touched > SILENT) and _long_queued(connection, now):
         words = f"campaign {due} has mail that is due, and no bulk chain has been heard of for a minute"

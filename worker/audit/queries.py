@@ -59,9 +59,9 @@ def unknown(connection: Connection) -> Sequence[AnyRow]:
     return connection.execute(statement.having(n > 0).order_by(SliceRow.campaign_id)).all()
 
 
-def last_touched(connection: Connection, slots: int) -> datetime | None:
+def last_touched(connection: Connection, chains: int) -> datetime | None:
     found: datetime | None = connection.execute(
-        select(func.max(SlotRow.touched_at)).where(SlotRow.slot < slots)
+        select(func.max(SlotRow.touched_at)).where(SlotRow.slot < chains)
     ).scalar_one()
     return found
 

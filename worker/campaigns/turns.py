@@ -6,17 +6,21 @@ a newer number than the slot has begun runs; so a chain may be rung as often as 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import structlog
 from sqlalchemy import Connection
 
 from worker.campaigns import queries, turn_queries
 from worker.domain.campaign import LONGEST_REST, resting_beyond
 from worker.domain.clock import Clock
 from worker.domain.doorbell import Doorbell
+from worker.storage import ledger
 from worker.storage.database import Database
+
+log = structlog.get_logger(__name__)
 
 # A turn is 3 s and begins by touching its slot; whoever is silent for this long has lost its task or its life.
 STALE = timedelta(seconds=10)
@@ -58,13 +62,15 @@ def next_turn(
     state = turn_queries.lock_slot(connection, turn.slot)
     if state is None or state.started != turn.number:
         return None
+    chains = ledger.chains(connection)
     # before the campaign is touched, as everywhere: or two would wait for each other crosswise
     queries.serialise(connection, _TURNS)
     if held_until is not None:
         turn_queries.rest(connection, [turn.campaign_id], held_until)
     elif rest > timedelta(0):
         turn_queries.rest(connection, [turn.campaign_id], now + min(rest, LONGEST_REST))
-    campaign_id = choose(connection, now)
+    # one too many, since workers have gone: with more turns than processes even planning would wait for one
+    campaign_id = choose(connection, now) if chains is None or turn.slot < chains else None
     if campaign_id is None:
         turn_queries.idle_slot(connection, turn.slot, _IDLE)
         return None
@@ -129,18 +135,38 @@ def _add_missing(connection: Connection, slots: int) -> None:
 
 
 class Slots:
-    """The chains of this system: `count` bulk tasks in flight at once, over all hosts."""
+    """The chains of this system: so many bulk tasks are in flight at once, over all hosts."""
 
-    def __init__(self, database: Database, clock: Clock, doorbell: Doorbell, count: int) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, doorbell: Doorbell, otherwise: int, wanted: Callable[[], int | None]
+    ) -> None:
+        """`wanted`: how many chains there should be now, if that is known. `otherwise`: as long as it never was."""
         self._database = database
         self._clock = clock
         self._doorbell = doorbell
-        self._count = count
+        self._otherwise = otherwise
+        self._wanted = wanted
 
     def wake(self) -> int:
         """Ring for every chain that stands still while there is work; how many."""
         with self._database.write() as connection:
-            turns = wake(connection, self._count, self._clock.now())
+            turns = wake(connection, self.count(connection), self._clock.now())
         for turn in turns:
             self._doorbell.bulk(turn.slot, turn.number, turn.campaign_id)
         return len(turns)
+
+    def count(self, connection: Connection) -> int:
+        """How many chains the ledger wants."""
+        return ledger.chains(connection) or self._otherwise
+
+    def follow(self) -> int:
+        """`wake`, after the number has followed the workers that are up: chains are added, or end with their turn."""
+        wanted = self._wanted()
+        with self._database.read() as connection:
+            changed = wanted is not None and wanted != ledger.chains(connection)
+        if changed and wanted is not None:
+            with self._database.write() as connection:
+                kept = ledger.set_chains(connection, wanted)
+            if kept:
+                log.info("chains", number=wanted)
+        return self.wake()

@@ -87,6 +87,17 @@ def release(connection: Connection, now: datetime) -> bool:
     return True
 
 
+def chains(connection: Connection) -> int | None:
+    """How many chains of bulk turns there are to be; None where no sweep has counted the workers yet."""
+    found: int | None = connection.execute(select(_L.chains)).scalar_one_or_none()
+    return found
+
+
+def set_chains(connection: Connection, number: int) -> bool:
+    """Whether it is kept now: a ledger that no sweep has been through has no place for it."""
+    return connection.execute(update(_L).values(chains=number)).rowcount == 1
+
+
 def jump_ids(connection: Connection) -> None:
     """Ids that a lost part of the ledger may have given out are not given out again.
 

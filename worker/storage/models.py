@@ -397,3 +397,5 @@ class LedgerRow(Base):
     held_at: Mapped[datetime | None]
     """Sending is held since then."""
     held_why: Mapped[str] = mapped_column(Text, default="")
+    chains: Mapped[int | None]
+    """How many chains of bulk turns go round: as many as all bulk workers together have processes for."""

@@ -20,7 +20,7 @@ from worker.storage.database import Database
 from worker.storage.models import CampaignRow, DeliveryRow, LeaseRow, SlotRow
 from worker.storage.outbox import Outgoing, put
 
-RULES = AuditRules(timedelta(seconds=5), 2, timedelta(days=400))
+RULES = AuditRules(timedelta(seconds=5), lambda _: 2, timedelta(days=400))
 Found = Callable[[], dict[Kind, Finding]]
 
 

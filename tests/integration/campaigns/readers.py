@@ -93,12 +93,13 @@ class Room:
     database: Database
     clock: Clock
     slots: int = 2
+    wanted: int | None = None
     bell: RecordingDoorbell = field(default_factory=RecordingDoorbell)
     rests: list[float] = field(default_factory=list)
 
     @property
     def chains(self) -> Slots:
-        return Slots(self.database, self.clock, self.bell, self.slots)
+        return Slots(self.database, self.clock, self.bell, self.slots, lambda: self.wanted)
 
     @property
     def control(self) -> Control:

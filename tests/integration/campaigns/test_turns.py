@@ -14,6 +14,7 @@ from worker.campaigns import turns
 from worker.campaigns.turns import Turn
 from worker.domain.campaign import CampaignStatus
 from worker.domain.clock import FakeClock
+from worker.storage import ledger
 from worker.storage.database import Database
 from worker.storage.models import CampaignRow
 
@@ -323,3 +324,57 @@ def test_the_slots_ring_what_they_woke(database: Database, clock: FakeClock) -> 
     assert room.chains.wake() == 2
     assert room.bell.rings == [("bulk", 0, 1, only), ("bulk", 1, 1, only)]
     assert room.chains.wake() == 0
+
+
+# -- as many chains as the workers that are up have processes for
+
+
+def follow(database: Database, clock: FakeClock, wanted: int | None) -> tuple[list[tuple[object, ...]], int]:
+    """(what a sweep rings, how many chains there are to be)"""
+    room = Room(database, clock, wanted=wanted)
+    room.chains.follow()
+    with database.read() as connection:
+        return room.bell.rings, room.chains.count(connection)
+
+
+@pytest.fixture
+def swept(database: Database, clock: FakeClock) -> None:
+    with database.write() as connection:
+        ledger.advance(connection, clock.now())
+
+
+@pytest.mark.usefixtures("swept")
+def test_workers_that_come_are_given_chains(database: Database, clock: FakeClock) -> None:
+    only = seed(database, clock, "post-1")
+    assert follow(database, clock, 2) == ([("bulk", 0, 1, only), ("bulk", 1, 1, only)], 2)
+    assert follow(database, clock, 4) == ([("bulk", 2, 1, only), ("bulk", 3, 1, only)], 4)
+    # who opens a campaign wakes all of them: the ledger knows how many there are
+    clock.advance(seconds=60)
+    assert Room(database, clock, slots=1).chains.wake() == 4
+
+
+@pytest.mark.usefixtures("swept")
+def test_chains_end_when_workers_have_gone(database: Database, clock: FakeClock) -> None:
+    only = seed(database, clock, "post-1")
+    follow(database, clock, 3)
+    running = [Turn(slot, 1, only) for slot in range(3)]
+    assert all(begin(database, clock, turn) for turn in running)
+    assert follow(database, clock, 1) == ([], 1)
+    assert [end(database, clock, turn) for turn in running] == [Turn(0, 2, only), None, None]
+    # they come back: so do the chains, with numbers that were never used
+    assert follow(database, clock, 3) == ([("bulk", 1, 2, only), ("bulk", 2, 2, only)], 3)
+
+
+@pytest.mark.usefixtures("swept")
+def test_without_word_of_the_workers_the_chains_stay(database: Database, clock: FakeClock) -> None:
+    """Redis is away, or was emptied just now."""
+    assert follow(database, clock, 5)[1] == 5
+    assert follow(database, clock, None)[1] == 5
+
+
+def test_a_ledger_without_a_sweep_has_as_many_as_the_settings_say(database: Database, clock: FakeClock) -> None:
+    assert follow(database, clock, 5)[1] == 2
+    turn = Turn(4, 1, seed(database, clock, "post-1"))
+    assert len(wake(database, clock, 5)) == 5
+    assert begin(database, clock, turn)
+    assert end(database, clock, turn) == Turn(4, 2, turn.campaign_id)
