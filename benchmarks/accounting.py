@@ -37,6 +37,12 @@ def peak_kb(status: str) -> int:
     return int(found[1]) if found else 0
 
 
+def private_kb(status: str) -> int:
+    """`RssAnon` in the text of `/proc/PID/status`: what it has now of its own, without what others share with it."""
+    found = re.search(r"(?m)^RssAnon:\s*(\d+) kB", status)
+    return int(found[1]) if found else 0
+
+
 def _read(pid: int, name: str) -> str:
     try:
         return Path(f"/proc/{pid}/{name}").read_text("utf-8", "replace")
@@ -50,13 +56,16 @@ class Account:
     def __init__(self, groups: Groups) -> None:
         self._groups = groups
         self._peaks: dict[tuple[str, int], int] = {}
+        self._private: dict[tuple[str, int], int] = {}
         self._before = self._seconds()
 
     def look(self) -> None:
         """Remember the peaks of those that live now."""
         for name, pids in self._groups.items():
             for pid in pids():
-                self._peaks[name, pid] = max(self._peaks.get((name, pid), 0), peak_kb(_read(pid, "status")))
+                status = _read(pid, "status")
+                self._peaks[name, pid] = max(self._peaks.get((name, pid), 0), peak_kb(status))
+                self._private[name, pid] = max(self._private.get((name, pid), 0), private_kb(status))
 
     def cpu_us(self, mails: int) -> dict[str, float]:
         """Microseconds of CPU a mail, by group, since this account was opened."""
@@ -66,10 +75,17 @@ class Account:
     def peaks_mb(self) -> dict[str, list[float]]:
         """Peak memory of every process of a group, the largest first. Shared pages count in each that has them."""
         self.look()
+        return self._mb(self._peaks)
+
+    def private_mb(self) -> dict[str, list[float]]:
+        """The most private memory that was seen at a look, of every process of a group, the largest first."""
+        return self._mb(self._private)
+
+    def _mb(self, kb: Mapping[tuple[str, int], int]) -> dict[str, list[float]]:
         found: dict[str, list[float]] = {name: [] for name in self._groups}
-        for (name, _), kb in self._peaks.items():
-            found[name].append(round(kb / 1024, 1))
-        return {name: sorted(peaks, reverse=True) for name, peaks in found.items()}
+        for (name, _), one in kb.items():
+            found[name].append(round(one / 1024, 1))
+        return {name: sorted(sizes, reverse=True) for name, sizes in found.items()}
 
     def _seconds(self) -> dict[str, float]:
         hertz = os.sysconf("SC_CLK_TCK")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from statistics import mean, median
@@ -21,39 +21,44 @@ NORTH, SOUTH = DOMAINS
 # One says little: the same thing twice differs by a tenth.
 _TURNS = 2
 
-Then = Callable[[Bed, PythonSink], None]
+Then = Callable[[Bed, PythonSink], float]
 
 
-def beside(setup: Setup, spread: Sequence[str], *refusing: str, then: Then | None = None) -> dict[str, Any]:
-    """The north's speed (mails/s at the sink) alone and beside the south, in turns, each beside by the mean of the two
-    around it; the south's own figures in the last turn, `while_busy` being its mails/s from the event until the north
-    was done.
+def beside(
+    setup: Setup, spread: Sequence[str], ways: Mapping[str, Sequence[str]], then: Then | None = None
+) -> tuple[list[float], dict[str, dict[str, Any]]]:
+    """The north's speed (mails/s at the sink) alone, in turns with what it is beside the south, in each of `ways` in
+    which that is held up; each beside by the mean of the two alone around its turn. And the south's own figures in the
+    last turn, `while_busy` being its mails/s from the event until the north was done.
 
-    `spread`: the domains of the readers in turn. `refusing`: options of the sink while both are there; `then` is
-    called when the north is done, before the sink is asked.
+    `spread`: the domains of the readers in turn. A way has options for the sink. `then` is called when the north is
+    done, before the sink is asked; what it returns is the south's figure `then`.
     """
     # whole rounds, so that the north has as many readers beside the south as alone
     rounds = -(-setup.readers // spread.count(NORTH))
     north, readers = rounds * spread.count(NORTH), rounds * len(spread)
     alone = replace(setup, readers=north, domains=(NORTH,))
     together = replace(setup, readers=readers, domains=tuple(spread))
-    speeds, besides = [_run(alone, north)[0]], []
-    south: dict[str, Any] = {}
+    speeds, turns = [_run(alone, north)[0]], []
     for _ in range(_TURNS):
-        both, south = _run(together, north, *refusing, then=then)
-        besides.append(both)
+        turns.append({name: _run(together, north, *options, then=then) for name, options in ways.items()})
         speeds.append(_run(alone, north)[0])
-    parts = [round(one / mean(around), 3) for one, around in zip(besides, pairwise(speeds), strict=True)]
-    return {
-        "alone": speeds, "beside": median(besides), "parts": parts, "part": median(parts),
-        "south_readers": readers - north, "south": south,
-    }  # fmt: skip
+    found = {}
+    for name in ways:
+        besides = [turn[name][0] for turn in turns]
+        parts = [round(one / mean(around), 3) for one, around in zip(besides, pairwise(speeds), strict=True)]
+        found[name] = {
+            "beside": median(besides), "parts": parts, "part": round(median(parts), 3),
+            "south_readers": readers - north, "south": turns[-1][name][1],
+        }  # fmt: skip
+    return speeds, found
 
 
-def in_turns(found: dict[str, Any]) -> str:
+def in_turns(alone: Sequence[float], found: Mapping[str, dict[str, Any]]) -> str:
     """All that was seen, for a note."""
-    alone, parts = (", ".join(f"{one:{how}}" for one in found[key]) for key, how in (("alone", ",.0f"), ("parts", "")))
-    return f"Alone, in turns with both: {alone}/s; parts: {parts}."
+    speeds = ", ".join(f"{one:,.0f}" for one in alone)
+    parts = "; ".join(f"{name} {', '.join(map(str, one['parts']))}" for name, one in found.items())
+    return f"Alone, in turns with the others: {speeds}/s. Parts: {parts}."
 
 
 def _run(setup: Setup, north: int, *options: str, then: Then | None = None) -> tuple[float, dict[str, Any]]:
@@ -65,14 +70,14 @@ def _run(setup: Setup, north: int, *options: str, then: Then | None = None) -> t
             busy = bed.wait(north, 60 + north / 100) - began
             meanwhile = _sent(bed, SOUTH)
             time.sleep(2.0)
-            if then is not None:
-                then(bed, sink)
+            after = then(bed, sink) if then is not None else 0.0
         seen = sink.report()
     assert seen["messages"] == seen["recipients"], "a mail came twice"
     found = seen["domains"][NORTH]
     assert found["messages"] == north, found
     south = seen["domains"].get(SOUTH, {"messages": 0, "per_second": 0.0, "busiest_second": 0})
-    return found["per_second"], {**south, "refused": seen["refused"], "while_busy": round(meanwhile / busy, 1)}
+    figures = {**south, "refused": seen["refused"], "while_busy": round(meanwhile / busy, 1), "then": after}
+    return found["per_second"], figures
 
 
 def _sent(bed: Bed, domain: str) -> int:

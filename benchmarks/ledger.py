@@ -1,4 +1,4 @@
-"""What one mail costs the ledger: planned, claimed and recorded by one client that sends nothing.
+"""What one mail costs the ledger: planned, claimed, recorded and dropped by one client that sends nothing.
 
 CPU of the client and of the database server, the log it writes, and the room that a delivery takes with its indexes:
 the constants of the capacity model in `docs/scaling.md`.
@@ -23,6 +23,7 @@ from benchmarks.report import Options, Result
 from tests.running import Running
 from worker.bootstrap import System, build
 from worker.campaigns.plan_queries import last_subscription
+from worker.campaigns.progress import finish
 from worker.delivery import queries
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.parcels import Result as Outcome
@@ -45,7 +46,10 @@ def run(options: Options) -> Result:
     found = {database: _measure(database, readers) for database in options.databases}
     steps = dict.fromkeys(step for one in found.values() for step in one)
     rows = [(step, *(f"{one.get(step, 0):,.1f}" for one in found.values())) for step in steps]
-    notes = [f"{readers:,} readers, one client, nothing sent. PostgreSQL's bytes are those before a vacuum."]
+    notes = [
+        f"{readers:,} readers, one client, nothing sent. PostgreSQL's bytes are those before a vacuum. Whoever drops "
+        "rests as long as it has worked, which is in its time."
+    ]
     return Result(("for each mail", *found), rows, found, notes)
 
 
@@ -57,7 +61,10 @@ def _measure(database: str, readers: int) -> Figures:
         claims: list[Claim] = []
         found |= meter.of("claim", lambda: claims.extend(_claims(system, campaign, _CLAIM[database])))
         found |= meter.of("record", lambda: _record(system, claims))
-        return found | {"bytes in tables and indexes": (meter.size() - meter.size_before) / readers}
+        found["bytes in tables and indexes"] = (meter.size() - meter.size_before) / readers
+        with system.database.write() as connection:
+            finish(connection, system.clock.now(), campaign)
+        return found | meter.of("drop", lambda: system.dropper.drop(campaign))
 
 
 @contextmanager

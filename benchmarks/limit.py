@@ -27,10 +27,13 @@ def run(options: Options) -> Result:
         **{database: _received(Setup(database, options.size(_READERS), _PROCESSES, overall=_LIMIT))
            for database in options.databases},
     }  # fmt: skip
-    lanes = data["lanes"] = {
-        name: beside(Setup(name, options.size(_NORTH), limits={NORTH: PLENTY, SOUTH: _SLOW}), _SPREAD)
-        for name in options.databases
-    }
+    lanes, notes = {}, [f"{_PROCESSES} processes, Python sink; two destinations with 2 processes, medians."]
+    for name in options.databases:
+        setup = Setup(name, options.size(_NORTH), limits={NORTH: PLENTY, SOUTH: _SLOW})
+        alone, found = beside(setup, _SPREAD, {name: ()})
+        lanes[name] = {"alone": alone, **found[name]}
+        notes.append(in_turns(alone, found))
+    data["lanes"] = lanes
     rows = [
         (f"{_LIMIT:,.0f}/s, limiter alone, as granted", f"{data['granted']['average']:,.0f}/s",
          f"{data['granted']['fullest']:,}"),
@@ -41,8 +44,6 @@ def run(options: Options) -> Result:
         *((f"the other beside it, {name}: {one['part']} of its speed alone", f"{one['beside']:,.0f}/s", "–")
           for name, one in lanes.items()),
     ]  # fmt: skip
-    notes = [f"{_PROCESSES} processes, Python sink; two destinations with 2 processes, medians."]
-    notes += [f"{name}: {in_turns(one)}" for name, one in lanes.items()]
     return Result(("limit", "average", "fullest second"), rows, data, notes)
 
 

@@ -36,13 +36,7 @@ def run(options: Options) -> Result:
     )  # fmt: skip
     notes = [cpu_note(one["large"]) for one in found]
     notes += [f"Peaks, {one['large']['database']}: {_grown(one['small'], one['large'])}." for one in found]
-    servers = [(one["small"]["peaks_mb"], one["large"]["peaks_mb"]) for one in found]
-    notes += [
-        f"PostgreSQL's own largest process, with the shared buffers it has touched: {max(before['database']):.0f} MB, "
-        f"then {max(after['database']):.0f} MB. It is not in the table."
-        for before, after in servers
-        if "database" in after
-    ]
+    notes += [_server(one["small"], one["large"]) for one in found if "database" in one["large"]["peaks_mb"]]
     return Result(header, rows, found, notes)
 
 
@@ -54,6 +48,14 @@ def _grown(small: dict[str, Any], large: dict[str, Any]) -> str:
         for name, peaks in sizes[0].items()
     )
     return "; ".join(said) + " MB"
+
+
+def _server(small: dict[str, Any], large: dict[str, Any]) -> str:
+    """PostgreSQL's own, which are not in the table: what looks like growth is its shared buffers filling up."""
+    whole, private = (
+        " → ".join(f"{max(one[kind]['database']):.0f}" for one in (small, large)) for kind in ("peaks_mb", "private_mb")
+    )
+    return f"PostgreSQL's largest process: {whole} MB with the shared buffers it has touched, {private} MB of its own."
 
 
 def _both(database: str, readers: int) -> dict[str, Any]:

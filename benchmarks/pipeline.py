@@ -59,14 +59,15 @@ def measure(setup: Setup, sink: Sink, size: int = posts.MAIL_BYTES) -> dict[str,
         began = bed.send(posts.event(size=size))
         recorded = bed.wait(setup.readers, 60 + setup.readers / 100, account)
         cpu = account.cpu_us(setup.readers)
-        finished, peaks = bed.wait_finished(), account.peaks_mb()
+        finished, peaks, private = bed.wait_finished(), account.peaks_mb(), account.private_mb()
         counts = bed.campaign()["counts"]
     assert counts == {"sent": setup.readers}, counts
     found = {
         "database": setup.database, "readers": setup.readers, "processes": setup.processes,
         "connections": setup.connections, "sink": sink.name, "bytes": size,
         "per_second": round(setup.readers / (recorded - began), 1), "recorded_s": round(recorded - began, 2),
-        "finished_s": round(finished - began, 2), "cpu_us": cpu, "peaks_mb": peaks, "first_s": None,
+        "finished_s": round(finished - began, 2), "cpu_us": cpu, "peaks_mb": peaks, "private_mb": private,
+        "first_s": None,
     }  # fmt: skip
     if isinstance(sink, PostfixSink):
         assert sink.messages() == setup.readers, f"{sink.messages():,} mails at the sink"

@@ -1,9 +1,10 @@
 """The least SMTP server that still reads every byte, knows who got what and when, and can be told to refuse.
 
-    python -m benchmarks.smtp_sink [--watch signup] [--refuse south.example]
+    python -m benchmarks.smtp_sink [--watch signup] [--refuse DOMAIN] [--slow DOMAIN] [--two DOMAIN]
 
-Writes `listening on 127.0.0.1:PORT`, and on SIGTERM or SIGINT one line of JSON (`tally.py`). A recipient of the
-refused domain is answered 421 and the connection closed (RFC 5321 §3.8), until SIGUSR1 ends it.
+Writes `listening on 127.0.0.1:PORT`, and on SIGTERM or SIGINT one line of JSON (`tally.py`). Until SIGUSR1 ends it, a
+recipient of the refused domain is answered 421 and the connection closed (RFC 5321 §3.8); so is the third at once of
+the one that takes two; a message to the slow one is answered after five seconds.
 """
 
 from __future__ import annotations
@@ -26,18 +27,33 @@ _REPLIES = {
 _TAKEN = b"250 2.0.0 taken\r\n"
 _UNKNOWN = b"502 5.5.1 no such command\r\n"
 _THROTTLED = b"421 4.7.0 too much mail from you, try again later\r\n"
+_CROWDED = b"421 4.7.0 too many connections from you, two are enough\r\n"
 _END = b"\r\n.\r\n"
+_SLOW_SECONDS = 5.0
+_TWO = 2
 
 
 class House:
-    """What all connections share; `refused` is a domain, or empty."""
+    """What all connections share. `refused`, `slow` and `two` are domains, or empty."""
 
-    def __init__(self, watch: bytes, refused: bytes) -> None:
+    def __init__(self, watch: bytes, refused: bytes = b"", slow: bytes = b"", two: bytes = b"") -> None:
         self.tally = Tally(watch)
-        self.refused = refused
+        self.refused, self.slow, self.two = refused, slow, two
+        self.open: set[Sink] = set()
+        """Who has a message under way to the one that takes two."""
 
     def relent(self) -> None:
-        self.refused = b""
+        self.refused = self.slow = self.two = b""
+
+    def refusal(self, domain: bytes, who: Sink) -> bytes:
+        """Of a recipient there; empty where it is taken."""
+        if not domain or domain not in (self.refused, self.two):
+            return b""
+        if domain == self.two and len(self.open | {who}) <= _TWO:
+            self.open.add(who)
+            return b""
+        self.tally.refused += 1
+        return _THROTTLED if domain == self.refused else _CROWDED
 
 
 class Sink(asyncio.Protocol):
@@ -50,6 +66,8 @@ class Sink(asyncio.Protocol):
         """The last four bytes of a body under way; None between messages."""
         self._size = 0
         self._recipient = b""
+        self._held: bytes | None = None
+        """What has come since a message that is answered late; None while there is none."""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -57,7 +75,13 @@ class Sink(asyncio.Protocol):
         self._house.tally.connections += 1
         self._transport.write(b"220 sink ESMTP\r\n")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._house.open.discard(self)
+
     def data_received(self, data: bytes) -> None:
+        if self._held is not None:
+            self._held += data
+            return
         rest: bytes = data
         while rest and not self._transport.is_closing():
             rest = self._body(rest) if self._tail is not None else self._commands(rest)
@@ -77,10 +101,29 @@ class Sink(asyncio.Protocol):
         return b""
 
     def _end(self, size: int, rest: bytes) -> bytes:
-        self._house.tally.message(self._recipient, self._size + size)
+        self._size += size
         self._tail = None
-        self._transport.write(_TAKEN)
+        if self._house.slow and self._domain == self._house.slow:
+            self._held = rest
+            asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._late)
+            return b""
+        self._take()
         return rest
+
+    def _late(self) -> None:
+        data, self._held = self._held or b"", None
+        if not self._transport.is_closing():
+            self._take()
+            self.data_received(data)
+
+    def _take(self) -> None:
+        self._house.open.discard(self)
+        self._house.tally.message(self._recipient, self._size)
+        self._transport.write(_TAKEN)
+
+    @property
+    def _domain(self) -> bytes:
+        return self._recipient.rpartition(b"@")[2]
 
     def _commands(self, data: bytes) -> bytes:
         """Answer the whole lines; what stands behind a DATA belongs to the body."""
@@ -88,8 +131,8 @@ class Sink(asyncio.Protocol):
         replies: list[bytes] = []
         for index, line in enumerate(lines):
             verb = line[:4].upper()
-            if verb == b"RCPT" and not self._takes(line):
-                self._transport.write(b"".join(replies) + _THROTTLED)
+            if verb == b"RCPT" and (refusal := self._refusal(line)):
+                self._transport.write(b"".join(replies) + refusal)
                 self._transport.close()
                 return b""
             replies.append(_REPLIES.get(verb, _UNKNOWN))
@@ -105,13 +148,10 @@ class Sink(asyncio.Protocol):
             self._transport.close()
         return b""
 
-    def _takes(self, line: bytes) -> bool:
+    def _refusal(self, line: bytes) -> bytes:
         self._recipient = line.partition(b"<")[2].partition(b">")[0]
-        refused = self._house.refused
-        if not refused or not self._recipient.endswith(b"@" + refused):
-            return True
-        self._house.tally.refused += 1
-        return False
+        house = self._house
+        return house.refusal(self._domain, self) if house.refused or house.two else b""
 
 
 async def serve(house: House) -> None:
@@ -131,8 +171,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A sink for SMTP.")
     parser.add_argument("--watch", default="", help="recipients that begin so have their time in the report")
     parser.add_argument("--refuse", default="", help="a domain that is answered 421 until SIGUSR1")
+    parser.add_argument("--slow", default="", help="a domain whose messages are answered late until SIGUSR1")
+    parser.add_argument("--two", default="", help="a domain that takes two messages at once until SIGUSR1")
     given = parser.parse_args()
-    house = House(given.watch.encode(), given.refuse.encode())
+    house = House(*(one.encode() for one in (given.watch, given.refuse, given.slow, given.two)))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(house))
     print(house.tally.report(time.process_time()), flush=True)

@@ -9,6 +9,7 @@ The first finding ends it, made as small as it goes, with exit code 1.
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import sys
 import tempfile
@@ -65,6 +66,8 @@ def main() -> int:
     arguments.add_argument("--api-seconds", type=int, default=300, help="for schemathesis; 0 leaves it out")
     arguments.add_argument("--only", choices=sorted(PARSERS), help="one parser, and not the API")
     given_ = arguments.parse_args()
+    # a line for each form that is none would drown ours
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     for name in [given_.only] if given_.only else list(PARSERS):
         print(f"{name:18} {hunt(name, given_.seconds):>9,} inputs in {given_.seconds} s, no finding", flush=True)
     if given_.only or not given_.api_seconds:

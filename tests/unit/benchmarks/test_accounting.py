@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.accounting import Account, family, peak_kb, ticks
+from benchmarks.accounting import Account, family, peak_kb, private_kb, ticks
 
 
 def test_a_name_with_blanks_and_brackets_moves_no_field() -> None:
@@ -50,3 +50,11 @@ def test_a_process_that_is_gone_has_no_family() -> None:
     process.wait()
     assert family(process.pid) == []
     assert os.getpid() in family(os.getpid())
+
+
+def test_private_memory_is_what_a_process_has_of_its_own() -> None:
+    assert private_kb("VmHWM:\t   900 kB\nRssAnon:\t   120 kB\nRssFile:\t 700 kB\n") == 120
+    assert private_kb("Name:\tkthreadd\n") == 0
+    account = Account({"me": lambda: [os.getpid()]})
+    whole, private = account.peaks_mb()["me"], account.private_mb()["me"]
+    assert 0 < private[0] < whole[0]

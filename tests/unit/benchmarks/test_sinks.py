@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import smtplib
+import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -36,3 +40,37 @@ def test_our_sink_counts_messages_and_recipients() -> None:
 def test_the_post_makes_a_mail_of_the_size_asked_for() -> None:
     sizes = [len(mail(event(size=size)["data"]["post"])) for size in (14_000, 16_384)]
     assert sizes == [pytest.approx(14_000, abs=200), pytest.approx(16_384, abs=200)]
+
+
+def _sent(port: int, domain: str) -> int:
+    """Seconds, whole, that a message took; -1 where it was refused."""
+    began = time.monotonic()
+    try:
+        with smtplib.SMTP("127.0.0.1", port) as client:
+            client.sendmail("news@daily.example", f"reader@{domain}", "Subject: x\r\n\r\nx\r\n")
+    except smtplib.SMTPRecipientsRefused:
+        return -1
+    return int(time.monotonic() - began)
+
+
+def test_our_sink_refuses_and_dawdles_until_it_is_told_to_stop() -> None:
+    with opened(PythonSink, "--refuse", "refused.example", "--slow", "slow.example") as sink:
+        assert [_sent(sink.port, domain) for domain in ("refused.example", "slow.example", "other.example")] == [
+            -1, 5, 0
+        ]  # fmt: skip
+        os.kill(sink.pid, signal.SIGUSR1)
+        assert [_sent(sink.port, domain) for domain in ("refused.example", "slow.example")] == [0, 0]
+        tally = sink.report()
+    assert (tally["messages"], tally["refused"]) == (4, 1)
+
+
+def test_our_sink_takes_two_messages_at_once() -> None:
+    with opened(PythonSink, "--two", "two.example") as sink, ExitStack() as stack:
+        clients = [stack.enter_context(smtplib.SMTP("127.0.0.1", sink.port)) for _ in range(4)]
+        for client in clients:
+            client.ehlo()
+            client.mail("news@daily.example")
+        assert [client.rcpt("reader@two.example")[0] for client in clients[:3]] == [250, 250, 421]
+        clients[0].data("Subject: x\r\n\r\nx\r\n")
+        assert clients[3].rcpt("reader@two.example")[0] == 250
+        assert sink.report()["refused"] == 1
