@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import OrderedDict
 from functools import cache
 from threading import Lock
+from typing import Any
 
 import cssutils
 from lxml import etree
@@ -35,7 +37,28 @@ def _css_parser(validate: bool) -> cssutils.CSSParser:
     return cssutils.CSSParser(fetcher=_fetch_nothing, validate=validate)
 
 
+Rules = tuple[list[Any], list[Any]]
+"""Those to be inlined, and those that cannot be."""
+
+# A publication's styles are the same for each of its posts, and reading them takes longer than all the rest.
+_KEPT = 32
+_read: OrderedDict[tuple[str, int], Rules] = OrderedDict()
+
+
 class _Inliner(Premailer):  # type: ignore[misc]
+    def _parse_style_rules(self, css_body: str | None, ruleset_index: int) -> Rules:
+        key = css_body or "", ruleset_index
+        found = _read.get(key)
+        if found is None:
+            found = super()._parse_style_rules(css_body, ruleset_index)
+            # premailer writes on the rules of `@media` when it puts them back
+            if all(isinstance(one, tuple) for one in found[1]):
+                _read[key] = found
+                while len(_read) > _KEPT:
+                    _read.popitem(last=False)
+        rules, left_over = found
+        return list(rules), list(left_over)
+
     def _parse_css_string(self, css_body: str, validate: bool = True) -> cssutils.css.CSSStyleSheet:
         return _css_parser(validate).parseString(css_body, validate=validate)
 

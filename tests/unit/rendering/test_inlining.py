@@ -13,7 +13,7 @@ from lxml import etree
 
 from tests.unit.rendering.making import PUBLICATION, READER, TEMPLATES, shared_for
 from worker.domain.delivery import Kind
-from worker.rendering import MailCompiler
+from worker.rendering import MailCompiler, inlining
 from worker.rendering.inlining import inline_css
 
 
@@ -148,3 +148,41 @@ def test_the_second_inliner_agrees_on_every_shipped_mail(kind: Kind) -> None:
     rendered = source.pages(READER).html
     for_second = rendered.replace('<style data-premailer="ignore">', '<style data-css-inline="ignore">')
     assert _styles(inline_css(rendered)) == _styles(css_inline.inline(for_second, load_remote_stylesheets=False))
+
+
+@pytest.mark.parametrize("css", [
+    "p { color: red } p:hover { color: blue }", "p { color: red !important }",
+    "p { color: red } @media print { p { color: black } }", "p { color: red } @media print { p { top: 0 !important } }",
+])  # fmt: skip
+def test_a_style_that_is_known_gives_the_same(css: str) -> None:
+    inlining._read.clear()
+    pages = [page(css, f"<p>{text}</p>") for text in ("one", "two", "one")]
+    once = [inline_css(html) for html in pages]
+    assert once[0] == once[2]
+    assert once[1] == once[0].replace("one", "two")
+    assert [inline_css(html) for html in pages] == once
+
+
+def test_a_style_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+    parse = inlining._Inliner._parse_css_string
+
+    def watched(self: inlining._Inliner, css_body: str, validate: bool = True) -> object:
+        read.append(css_body)
+        return parse(self, css_body, validate)
+
+    monkeypatch.setattr(inlining._Inliner, "_parse_css_string", watched)
+    inlining._read.clear()
+    for _ in range(3):
+        inline_css(page("p { color: red }", "<p>x</p>"))
+    assert read == ["p { color: red }"]
+    # a rule that comes in another place has another weight
+    both = inline_css(page("p { color: blue }</style><style>p { color: red }", "<p>x</p>"))
+    assert '<p style="color:red">' in both
+    assert len(read) == 3
+
+
+def test_not_all_styles_are_kept() -> None:
+    for number in range(inlining._KEPT + 10):
+        inline_css(page(f"p {{ width: {number}px }}", "<p>x</p>"))
+    assert len(inlining._read) == inlining._KEPT
