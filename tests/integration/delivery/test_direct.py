@@ -243,3 +243,27 @@ def test_a_server_that_falls_silent_does_not_hold_up_the_others(
 def _silence(server: SmtpServer, after: int) -> None:
     server.wait_for(lambda one: len(one.messages) > after, 30)
     server.add(Rule("mail", silent=True))
+
+
+@pytest.mark.parametrize("rule", [Rule("dot", delay=0.02), Rule("rcpt", reply="421 4.7.0 too fast, wait 1 second")],
+                         ids=["slow", "throttles"])  # fmt: skip
+def test_a_domain_at_a_providers_servers_shares_what_the_provider_gives(
+    direct: Direct, database: Database, stack: ExitStack, rule: Rule
+) -> None:
+    """Two connections for both, one of them listed and the other found by its servers; one breaker, too."""
+    zone = ZONE | {"third.example": {"MX": ["10 other-mx.example."]}}
+    group = Destination("other", ("other.example",), None, 2, 10, mx=("other-mx.example",))
+    quick = stack.enter_context(SmtpServer())
+    other = stack.enter_context(SmtpServer([rule], port=quick.port, host="127.0.0.2"))
+    one = direct(quick, stack.enter_context(NameServer(zone)), PRESSRUN_RETRY_BASE_SECONDS="1")
+    one.system.__dict__["shaping"] = Shaping((group,))
+    campaign = seed(database, one, "other")
+    turns_until(one, campaign, lambda: len(quick.messages) == READERS // 3)
+    if rule.reply:
+        assert set(one.system.breakers.seen()) == {"destination:other"}
+        assert not other.messages
+        other.relent()
+    turns_until(one, campaign, lambda: statuses(database)["sent"] == READERS, 60)
+    assert other.most_connections <= 2
+    assert len(other.messages) == READERS * 2 // 3
+    assert_counters_agree(database)

@@ -35,6 +35,21 @@ def test_a_group_with_all_its_figures(tmp_path: Path) -> None:
     assert shaping.group_of("sub.c.example") == ""
 
 
+def test_a_group_is_found_by_its_servers(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        '[destinations.a]\ndomains = ["a.example"]\nmx = ["mx.a.example", "a.net"]\n'
+        '[destinations.b]\ndomains = ["b.example"]\nmx = ["b.net"]\n',
+    )
+    shaping = Shaping.load(path)
+    assert shaping.group_of_servers(["mx.a.example"]) == "a"
+    assert shaping.group_of_servers(["One.MX.a.example", "in.a.net"]) == "a"
+    # the end of a name, not of a word; and half of the servers are not all of them
+    for others in (["nota.net"], ["a.example"], ["in.a.net", "in.b.net"], ["in.a.net", "mx.c.example"]):
+        assert shaping.group_of_servers(others) == ""
+    assert shaping.group_of_servers(["b.net"]) == "b"
+
+
 def test_an_empty_table_limits_nobody(tmp_path: Path) -> None:
     assert Shaping.load(write(tmp_path, "")).groups == ()
 
@@ -45,6 +60,12 @@ def test_an_empty_table_limits_nobody(tmp_path: Path) -> None:
         ("[destinations.a", "cannot be read"),
         ("[destinations.a]\n", "destinations.a.domains: is missing"),
         ("[destinations.a]\ndomains = []", "destinations.a.domains: found []; allowed:"),
+        ("[destinations.a]\ndomains = ['a.example']\nmx = ['.a.example']", "destinations.a.mx.0: found '.a.example'"),
+        (
+            "[destinations.a]\ndomains = ['a.example']\nmx = ['x.net']\n"
+            "[destinations.b]\ndomains = ['b.example']\nmx = ['x.net']",
+            "destinations.b.mx: found 'x.net', which destinations.a lists too",
+        ),
         ("[destinations.a]\ndomains = ['a.example']\nlimits = 5", "destinations.a.limits: there is no such key"),
         ("[destination.a]\ndomains = ['a.example']", "destination: there is no such key"),
         (
@@ -90,6 +111,9 @@ def test_the_shipped_table_knows_the_large_providers() -> None:
     assert shaping.group_of("hotmail.co.uk") == "outlook"
     assert shaping.group_of("web.de") == "gmx"
     assert shaping.group_of("example.com") == ""
+    assert shaping.group_of_servers(["aspmx.l.google.com", "alt1.aspmx.l.google.com"]) == "google"
+    assert shaping.group_of_servers(["mx01.mail.icloud.com", "mx02.mail.icloud.com"]) == "icloud"
+    assert shaping.group_of_servers(["example-com.mail.protection.outlook.com"]) == ""
     assert all(group.limit is not None and group.limit.count >= 100 for group in shaping.groups)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -22,7 +22,8 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 @dataclass(frozen=True, slots=True)
 class Destination:
     """One mailbox provider. `connections`, `messages_per_connection` and `tls` are for going to its MX, 0 and empty: no
-    figure. `pause` is in seconds, after a reply that throttles and says no time; `pauses` has others by its words.
+    figure; they hold for any domain whose mail servers' names end with one of `mx`, too. `pause` is in seconds, after a
+    reply that throttles and says no time; `pauses` has others by its words.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Destination:
     tls: str = ""
     pause: float = 0.0
     pauses: tuple[tuple[str, float], ...] = ()
+    mx: tuple[str, ...] = ()
 
 
 class _Strict(BaseModel):
@@ -46,6 +48,7 @@ class _RateFile(_Strict):
 
 class _GroupFile(_Strict):
     domains: Annotated[list[Annotated[str, Field(pattern=_DOMAIN)]], Field(min_length=1)]
+    mx: Annotated[list[Annotated[str, Field(pattern=_DOMAIN)]], Field(min_length=1)] = []
     limit: _RateFile | None = None
     connections: Annotated[int, Field(ge=0)] = 0
     messages_per_connection: Annotated[int, Field(ge=0)] = 0
@@ -64,6 +67,7 @@ class Shaping:
     def __init__(self, groups: tuple[Destination, ...]) -> None:
         self.groups = groups
         self._names: Mapping[str, str] = {domain: group.name for group in groups for domain in group.domains}
+        self._ends: Mapping[str, str] = {end: group.name for group in groups for end in group.mx}
 
     @classmethod
     def load(cls, path: Path) -> Shaping:
@@ -74,12 +78,21 @@ class Shaping:
             raise ConfigurationError(f"{path}: cannot be read: {error}") from None
         except ValidationError as error:
             raise ConfigurationError(_explain(path, error)) from None
-        _check_once(path, found)
+        _check_once(path, found, "domains")
+        _check_once(path, found, "mx")
         return cls(tuple(_destination(name, group) for name, group in found.destinations.items()))
 
     def group_of(self, domain: str) -> str:
         """The destination's name for the domain of an address (A-labels), or empty."""
         return self._names.get(domain.lower(), "")
+
+    def group_of_servers(self, names: Sequence[str]) -> str:
+        """The destination whose mail servers all of these are, by the ends of their names, or empty."""
+        found = {self._by_end(name.lower()) for name in names}
+        return found.pop() if len(found) == 1 else ""
+
+    def _by_end(self, name: str) -> str:
+        return next((group for end, group in self._ends.items() if f".{name}".endswith(f".{end}")), "")
 
 
 def _destination(name: str, group: _GroupFile) -> Destination:
@@ -87,17 +100,17 @@ def _destination(name: str, group: _GroupFile) -> Destination:
     limit = None if rate is None else Limit(f"destination:{name}", rate.count, rate.seconds)
     return Destination(
         name, tuple(group.domains), limit, group.connections, group.messages_per_connection, group.tls or "",
-        group.pause, tuple(group.pauses.items()),
+        group.pause, tuple(group.pauses.items()), tuple(group.mx),
     )  # fmt: skip
 
 
-def _check_once(path: Path, found: _ShapingFile) -> None:
+def _check_once(path: Path, found: _ShapingFile, key: Literal["domains", "mx"]) -> None:
     seen: dict[str, str] = {}
     for name, group in found.destinations.items():
-        for domain in group.domains:
+        for domain in getattr(group, key):
             if domain in seen:
                 raise ConfigurationError(
-                    f"{path}: destinations.{name}.domains: found {domain!r}, which destinations.{seen[domain]} lists "
+                    f"{path}: destinations.{name}.{key}: found {domain!r}, which destinations.{seen[domain]} lists "
                     "too; allowed: each domain once"
                 )
             seen[domain] = name
@@ -118,5 +131,6 @@ def _explain(path: Path, error: ValidationError) -> str:
 
 def _allowed(message: str, key: str) -> str:
     if "match pattern" in message:
-        return "domains in lower case, such as 'gmail.com'" if ".domains" in key else "names such as 'google'"
+        of_domains = ".domains" in key or ".mx" in key
+        return "domains in lower case, such as 'gmail.com'" if of_domains else "names such as 'google'"
     return message.removeprefix("Input should be ")

@@ -34,7 +34,7 @@ class DirectTransport:
         self._wishes = wishes
         self._helo = helo_name(wishes.helo)
         self._groups = {group.name: group for group in shaping.groups}
-        self._group_of = shaping.group_of
+        self._shaping = shaping
         own = frozenset({self._helo.lower(), socket.gethostname().lower(), "localhost"})
         # what listens on another port than 25 is nobody's mail server, but a test's
         self._mx = MxResolver(
@@ -54,13 +54,14 @@ class DirectTransport:
         return self._hop(domain, await self._mx.servers(domain))
 
     def _hop(self, domain: str, servers: Servers) -> NextHop:
-        """Domains with the same servers share it."""
-        key = (self._group_of(domain), servers)
+        """Domains with the same servers share it; those that a table lists have one of their own."""
+        key = (self._shaping.group_of(domain), servers)
         hop = self._hops.get(key)
         if hop is None:
             if len(self._hops) > 10_000:
                 self._hops.clear()
-            hop = self._hops[key] = _hop(self._groups.get(key[0]), servers)
+            name = key[0] or self._shaping.group_of_servers(servers[0])
+            hop = self._hops[key] = _hop(self._groups.get(name), servers, by_servers=not key[0])
         return hop
 
     async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
@@ -114,13 +115,14 @@ class DirectTransport:
         )  # fmt: skip
 
 
-def _hop(group: Destination | None, servers: Servers) -> NextHop:
+def _hop(group: Destination | None, servers: Servers, *, by_servers: bool) -> NextHop:
     names = ",".join(sorted(name for same in servers for name in same))[:_NAME_CHARS]
     if group is None:
         return NextHop(names, hosts=servers, connections=_CONNECTIONS)
     return NextHop(
-        names, group.name, servers, group.connections or _CONNECTIONS, group.messages_per_connection, group.tls
-    )
+        names, group.name, servers, group.connections or _CONNECTIONS, group.messages_per_connection, group.tls,
+        by_servers,
+    )  # fmt: skip
 
 
 def _in_order(servers: Servers) -> Iterator[str]:
