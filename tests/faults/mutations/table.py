@@ -49,8 +49,8 @@ TABLE = (
     ),
     Mutation(
         "the lease is not checked when an outcome is written", 4, "worker/delivery/set_queries.py",
-        "WHERE deliveries.id = v.id AND deliveries.lease_id + 0 = v.lease_id RETURNING",
-        "WHERE deliveries.id = v.id RETURNING",
+        '_HELD = "deliveries.id = v.id AND deliveries.lease_id + 0 = v.lease_id"',
+        '_HELD = "deliveries.id = v.id"',
         ("tests/integration/delivery/test_record.py::test_a_result_whose_lease_was_taken_over_changes_nothing",),
     ),
     Mutation(
