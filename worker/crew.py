@@ -31,8 +31,9 @@ class Crew:
         """How many processes they send with, together; None where Redis does not say, or was emptied just now."""
         try:
             now = self._now()
-            # more than that ahead: by a clock that was set back since, and no sign of life
-            heard = cast("list[bytes]", self._redis.zrangebyscore(_KEY, f"({now}", now + SILENT_SECONDS))
+            # Far ahead: by a clock that was set back since, and no sign of life. Not all that is ahead of `now`, for
+            # somebody may have beaten since.
+            heard = cast("list[bytes]", self._redis.zrangebyscore(_KEY, f"({now}", now + 2 * SILENT_SECONDS))
         except (RedisError, OSError) as error:
             log.warning("crew_unknown", error=type(error).__name__)
             return None
@@ -48,14 +49,14 @@ class Crew:
                 pipe.expire(_KEY, round(SILENT_SECONDS))
                 pipe.execute()
         except (RedisError, OSError) as error:
-            log.debug("crew_not_told", error=type(error).__name__)
+            log.warning("crew_not_told", error=type(error).__name__)
 
     def left(self, member: str) -> None:
         """`member` takes no more tasks."""
         try:
             self._redis.zrem(_KEY, member)
         except (RedisError, OSError) as error:
-            log.debug("crew_not_told", error=type(error).__name__)
+            log.warning("crew_not_told", error=type(error).__name__)
 
     def _now(self) -> float:
         seconds, micros = self._redis.time()

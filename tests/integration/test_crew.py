@@ -71,6 +71,21 @@ def test_a_beat_from_an_hour_ahead_is_no_sign_of_life(client: Redis) -> None:
     assert crew.processes() is None
 
 
+def test_a_beat_while_they_are_counted_is_one(client: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the question for the time and the one for the members."""
+    crew = Crew(client)
+    asked = crew._now
+
+    def slow() -> float:
+        now = asked()
+        monkeypatch.undo()
+        Member(crew, "bulk@host", 2).beat()
+        return now
+
+    monkeypatch.setattr(crew, "_now", slow)
+    assert crew.processes() == 2
+
+
 def test_a_redis_that_hangs_or_is_away_says_nothing(server: RedisServer, client: Redis) -> None:
     crew = Crew(client)
     member = Member(crew, "bulk@host", 2)

@@ -56,6 +56,8 @@ class _Inliner(Premailer):  # type: ignore[misc]
                 _read[key] = found
                 while len(_read) > _KEPT:
                     _read.popitem(last=False)
+        else:
+            _read.move_to_end(key)
         rules, left_over = found
         return list(rules), list(left_over)
 

@@ -113,7 +113,7 @@ def test_domains_of_the_same_servers_share_a_hop_and_a_group_has_its_figures() -
 
 
 def test_a_domain_of_its_own_at_a_provider_has_the_providers_figures() -> None:
-    """And counts among its connections; its mail is claimed as that of no destination, so it has a desk of its own."""
+    """And no part in its connections and its breaker: anybody may have records that name a provider's servers."""
     group = Destination("big", ("big.example",), None, 3, 20, "required", mx=("servers.big.example",))
     zone = {"a.example": mx("in.servers.big.example"), "big.example": mx("in.servers.big.example"),
             "half.example": {"MX": ["10 in.servers.big.example.", "10 mx.half.example."]},
@@ -125,11 +125,10 @@ def test_a_domain_of_its_own_at_a_provider_has_the_providers_figures() -> None:
             return [await one.find(name) for name in ("a.example", "big.example", "half.example", "behind.example")]
 
         own, big, half, behind = asyncio.run(hops())
-    assert (own.gate, own.connections, own.messages, own.tls) == ("destination:big", 3, 20, "required")
-    assert (big.gate, own != big) == (own.gate, True)
-    assert half.gate.startswith("mx:")
-    # what stands behind it by preference is for when it is down
-    assert behind.gate == own.gate
+    assert (own.gate, own.connections, own.messages, own.tls) == ("mx:in.servers.big.example", 3, 20, "required")
+    assert (big.gate, big.connections) == ("destination:big", 3)
+    # a server of its own beside theirs, or behind them, is none of theirs
+    assert {(one.connections, one.messages, one.tls) for one in (half, behind)} == {(10, 0, "")}
 
 
 @pytest.mark.parametrize(

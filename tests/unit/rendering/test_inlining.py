@@ -161,6 +161,8 @@ def test_a_style_that_is_known_gives_the_same(css: str) -> None:
     assert once[0] == once[2]
     assert once[1] == once[0].replace("one", "two")
     assert [inline_css(html) for html in pages] == once
+    # premailer writes on what it puts back of `@media`
+    assert len(inlining._read) == (0 if "@media" in css else 1)
 
 
 def test_a_style_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +185,10 @@ def test_a_style_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_not_all_styles_are_kept() -> None:
+    inlining._read.clear()
     for number in range(inlining._KEPT + 10):
+        inline_css(page("p { width: 0px }", "<p>x</p>"))
         inline_css(page(f"p {{ width: {number}px }}", "<p>x</p>"))
     assert len(inlining._read) == inlining._KEPT
+    # the ones that are in use stay
+    assert ("p { width: 0px }", 0) in inlining._read

@@ -22,8 +22,8 @@ _NAME = r"^[a-z0-9][a-z0-9_-]{0,31}$"
 @dataclass(frozen=True, slots=True)
 class Destination:
     """One mailbox provider. `connections`, `messages_per_connection` and `tls` are for going to its MX, 0 and empty: no
-    figure; they hold for any domain whose mail servers' names end with one of `mx`, too. `pause` is in seconds, after a
-    reply that throttles and says no time; `pauses` has others by its words.
+    figure; they hold for any domain all of whose mail servers' names end with one of `mx`, too. `pause` is in seconds,
+    after a reply that throttles and says no time; `pauses` has others by its words.
     """
 
     name: str
@@ -92,7 +92,8 @@ class Shaping:
         return found.pop() if len(found) == 1 else ""
 
     def _by_end(self, name: str) -> str:
-        return next((group for end, group in self._ends.items() if f".{name}".endswith(f".{end}")), "")
+        ends = [end for end in self._ends if f".{name}".endswith(f".{end}")]
+        return self._ends[max(ends, key=len)] if ends else ""
 
 
 def _destination(name: str, group: _GroupFile) -> Destination:

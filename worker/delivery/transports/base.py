@@ -28,8 +28,6 @@ class NextHop:
     """Of one connection; 0: as the setting says."""
     tls: str = ""
     """The policy for it; empty: as the setting says."""
-    by_servers: bool = False
-    """Its group was found by the servers' names: its mail is claimed as that of no destination."""
 
     @property
     def gate(self) -> str:

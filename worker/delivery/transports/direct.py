@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
-from worker.delivery.throttling.shaping import Destination, Shaping
+from worker.delivery.throttling.shaping import Shaping
 from worker.delivery.transports.base import RELAY, HopUnavailable, NextHop, RouteUnknown, TlsUnavailable
 from worker.delivery.transports.choice import Wishes
 from worker.delivery.transports.conversation import SmtpConnection
@@ -60,9 +60,22 @@ class DirectTransport:
         if hop is None:
             if len(self._hops) > 10_000:
                 self._hops.clear()
-            name = key[0] or self._shaping.group_of_servers(servers[0])
-            hop = self._hops[key] = _hop(self._groups.get(name), servers, by_servers=not key[0])
+            hop = self._hops[key] = self._made(key[0], servers)
         return hop
+
+    def _made(self, destination: str, servers: Servers) -> NextHop:
+        """A domain that no table lists has the figures of the provider whose servers all of its are, and no more.
+
+        It has its own connections and its own breaker: whoever can write MX records must not be able to close a
+        provider for everybody, nor one company's gateway the mail to all others.
+        """
+        hosts = [name for same in servers for name in same]
+        figures = self._groups.get(destination or self._shaping.group_of_servers(hosts))
+        names = ",".join(sorted(hosts))[:_NAME_CHARS]
+        if figures is None:
+            return NextHop(names, hosts=servers, connections=_CONNECTIONS)
+        connections = figures.connections or _CONNECTIONS
+        return NextHop(names, destination, servers, connections, figures.messages_per_connection, figures.tls)
 
     async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
         """To the best server that answers. A throttling one is not gone round: the others are the same house."""
@@ -113,16 +126,6 @@ class DirectTransport:
             wire, offers, timeout=wishes.timeout, done_timeout=wishes.done_timeout,
             limit=hop.messages or wishes.messages_per_connection,
         )  # fmt: skip
-
-
-def _hop(group: Destination | None, servers: Servers, *, by_servers: bool) -> NextHop:
-    names = ",".join(sorted(name for same in servers for name in same))[:_NAME_CHARS]
-    if group is None:
-        return NextHop(names, hosts=servers, connections=_CONNECTIONS)
-    return NextHop(
-        names, group.name, servers, group.connections or _CONNECTIONS, group.messages_per_connection, group.tls,
-        by_servers,
-    )  # fmt: skip
 
 
 def _in_order(servers: Servers) -> Iterator[str]:
