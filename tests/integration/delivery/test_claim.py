@@ -161,3 +161,23 @@ def test_a_claim_moves_its_tallies_in_one_order(database: Database, clock: FakeC
     assert (len(claim.claimed), claim.ended) == (2, 1)
     assert len([one for one in seen if one.startswith("INSERT INTO tallies")]) == 1
     assert_counters_agree(database)
+
+
+@pytest.mark.parametrize("name", ["Ana \"X\" O'Neil \\ %s ? {}", "Zoë 😀 \u2028 \x7f\t\x01", "[1, null]", "1e5", ""])
+def test_what_a_reader_is_called_comes_as_it_is(
+    database: Database, clock: FakeClock, claimer: Claimer, name: str
+) -> None:
+    """SQLite hands a claim over as one JSON value."""
+    seeded = seed_campaign(database, clock.now(), 2)
+    later, never = clock.now() + timedelta(days=1, microseconds=7), None
+    with database.write() as connection:
+        connection.execute(update(SubscriberRow).values(name=name, locale="pt-BR"))
+        connection.execute(update(DeliveryRow).values(expires_at=later, first_attempt_at=never, attempts=2**31 - 1))
+    claim = claimer.campaign(seeded.campaign_id, "", 10)
+    assert claim is not None
+    assert [(one.name, one.locale, one.kind, one.address) for one in claim.claimed] == [
+        (name, "pt-BR", Kind.NEW_POST, f"reader{number}.post-1@example.com") for number in range(2)
+    ]
+    for one in claim.claimed:
+        assert (one.expires_at, one.first_attempt_at, one.created_at) == (later, None, clock.now())
+        assert (one.attempts, one.generation, one.lists) == (2**31 - 1, 0, ("posts",))
