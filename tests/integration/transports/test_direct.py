@@ -112,6 +112,21 @@ def test_domains_of_the_same_servers_share_a_hop_and_a_group_has_its_figures() -
     assert (big.gate, big.connections, big.messages, big.tls) == ("destination:big", 3, 20, "required")
 
 
+def test_a_long_list_of_servers_has_a_name_that_is_no_others() -> None:
+    """What is cut off may be all that two of them differ in: a stranger's could close everybody's."""
+    servers = [f"alt{number}.a-long-name-for-a-server.google.example" for number in range(9)]
+    zone = {"a.example": mx(*servers), "b.example": mx(*servers, "zz.b.example"), "c.example": mx(*servers)}
+    with NameServer(zone) as names:
+        one = transport(names, 25)
+
+        async def hops() -> list[NextHop]:
+            return [await one.find(name) for name in zone]
+
+        a, b, c = asyncio.run(hops())
+    assert a.gate == c.gate != b.gate
+    assert len(a.name) == len(b.name) == 200
+
+
 def test_a_domain_of_its_own_at_a_provider_has_the_providers_figures() -> None:
     """And no part in its connections and its breaker: anybody may have records that name a provider's servers."""
     group = Destination("big", ("big.example",), None, 3, 20, "required", mx=("servers.big.example",))

@@ -19,7 +19,7 @@ class NextHop:
     name: str
     """`relay`, or the servers' names."""
     group: str = ""
-    """The destination of `shaping.toml` whose figures hold, or empty."""
+    """The destination of `shaping.toml` that its mail is claimed for, or empty."""
     hosts: tuple[tuple[str, ...], ...] = ()
     """Server names by preference, those of equal preference together; empty for the relay."""
     connections: int = 0

@@ -6,6 +6,7 @@ import random
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import sha256
 
 from worker.delivery.throttling.shaping import Shaping
 from worker.delivery.transports.base import RELAY, HopUnavailable, NextHop, RouteUnknown, TlsUnavailable
@@ -22,6 +23,7 @@ _CONNECTIONS = 10
 # Addresses tried for one connection: a domain with twenty dead servers must not hold it for minutes.
 _MOST_TRIED = 5
 _NAME_CHARS = 200
+_DIGEST_CHARS = 16
 
 
 class DirectTransport:
@@ -66,12 +68,12 @@ class DirectTransport:
     def _made(self, destination: str, servers: Servers) -> NextHop:
         """A domain that no table lists has the figures of the provider whose servers all of its are, and no more.
 
-        It has its own connections and its own breaker: whoever can write MX records must not be able to close a
-        provider for everybody, nor one company's gateway the mail to all others.
+        Connections and breaker are those of its set of servers, not of the provider: whoever can write MX records must
+        not be able to close gmail.com for everybody.
         """
         hosts = [name for same in servers for name in same]
         figures = self._groups.get(destination or self._shaping.group_of_servers(hosts))
-        names = ",".join(sorted(hosts))[:_NAME_CHARS]
+        names = _name(hosts)
         if figures is None:
             return NextHop(names, hosts=servers, connections=_CONNECTIONS)
         connections = figures.connections or _CONNECTIONS
@@ -126,6 +128,14 @@ class DirectTransport:
             wire, offers, timeout=wishes.timeout, done_timeout=wishes.done_timeout,
             limit=hop.messages or wishes.messages_per_connection,
         )  # fmt: skip
+
+
+def _name(hosts: list[str]) -> str:
+    """Of a hop, its breaker and its connections: a long one is cut, and must not be another's for that."""
+    names = ",".join(sorted(hosts))
+    if len(names) <= _NAME_CHARS:
+        return names
+    return f"{names[: _NAME_CHARS - _DIGEST_CHARS - 1]}~{sha256(names.encode()).hexdigest()[:_DIGEST_CHARS]}"
 
 
 def _in_order(servers: Servers) -> Iterator[str]:
