@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.machine import memory_gb, processor
+from benchmarks.machine import in_a_line, memory_gb, processor, said_version, servers
 from benchmarks.report import Options, Result
 
 _MACHINE: dict[str, object] = dict.fromkeys(
     ("cores", "processor", "memory_gb", "kernel", "load", "python", "sqlite", "celery", "sqlalchemy", "psycopg",
      "uvloop", "date", "commit"), "x",
-)  # fmt: skip
+) | {"servers": {"PostgreSQL": "15.18", "postfix": "3.7.11"}}  # fmt: skip
 
 
 def test_a_table_is_markdown_and_bars_stay_in_their_cell() -> None:
@@ -60,3 +60,15 @@ def test_the_machine_is_read_from_its_own_words() -> None:
     assert processor("processor\t: 0\nmodel name\t: A Fine CPU @ 3 GHz\n") == "A Fine CPU @ 3 GHz"
     assert processor("") == "unknown"
     assert memory_gb("MemTotal:       16777216 kB\n") == 16.0
+
+
+def test_servers_are_named_with_their_versions() -> None:
+    assert in_a_line(_MACHINE) == (
+        "x cores (x), x GB, Linux x, load before x; Python x, SQLite x, Celery x, SQLAlchemy x, psycopg x, uvloop x, "
+        "PostgreSQL 15.18, postfix 3.7.11; x, commit x"
+    )
+    assert said_version("echo", "postgres (PostgreSQL) 15.18 (Debian 1.2)") == "15.18"
+    assert said_version("echo", "nothing") == ""
+    found = servers()
+    assert int(found["PostgreSQL"].partition(".")[0]) >= 16
+    assert {"redis-server", "valkey-server"} & set(found)
