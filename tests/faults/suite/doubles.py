@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from tests.faults.suite.books import Books, Delivery, Receipt
+from tests.faults.suite.books import Books, Call, Delivery, Receipt
 from tests.faults.suite.history import Killed, Stopped
 
 KILLED = "conversation open at a kill"
@@ -65,7 +65,17 @@ class Causes:
         if call is None or call.quit or self._last[one.connection] is not one:
             return None
         kill = self._killed_ports.get(call.port)
-        return kill if kill is not None and one.at <= kill.at + _SLACK_SECONDS else None
+        if kill is not None and one.at <= max(kill.at, kill.gone_at) + _SLACK_SECONDS:
+            return kill
+        return self._opened_after(one, call)
+
+    def _opened_after(self, one: Receipt, call: Call) -> Killed | None:
+        """The kill of a parent whose children opened this connection before they noticed, and died with it."""
+        opened = min(each.began for each in self._by_connection[one.connection])
+        for kill in self._books.history.killed:
+            if kill.at <= opened and kill.at <= call.closed_at <= kill.gone_at + _SLACK_SECONDS:
+                return kill
+        return None
 
     def _stop(self, stops: Sequence[Stopped], *either: Receipt) -> Stopped | None:
         """The standstill in which one of these conversations was open."""

@@ -12,13 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass
 class Killed:
-    """A process that ended without a chance to finish, and the ports of its connections at that moment."""
+    """A process that ended without a chance to finish, and the ports of its connections at that moment.
+
+    `gone_at`: when those that die with it were seen gone; until then they may have opened others. 0: they were not left
+    any time.
+    """
 
     at: float
     what: str
     ports: frozenset[int]
+    gone_at: float = 0.0
 
 
 @dataclass

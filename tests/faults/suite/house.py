@@ -117,14 +117,15 @@ class House(Running):
             self._processes.pop(part, None)
             self._held.discard(part)
 
-    def sigkill(self, what: str, victims: Sequence[psutil.Process], others: Sequence[psutil.Process] = ()) -> None:
+    def sigkill(self, what: str, victims: Sequence[psutil.Process], others: Sequence[psutil.Process] = ()) -> Killed:
         """SIGKILL the victims; `others` are those that die with them. Stopped first, to see what is open just then."""
         everybody = [*victims, *others]
         _send(everybody, signal.SIGSTOP)
-        ports = self.ports(everybody)
-        self.history.killed.append(Killed(time.time(), what, ports))
+        killed = Killed(time.time(), what, self.ports(everybody))
+        self.history.killed.append(killed)
         _send(victims, signal.SIGKILL)
         _send(others, signal.SIGCONT)
+        return killed
 
     def sigterm(self, what: str, victim: psutil.Process) -> None:
         """To a process that has no orderly end of its own, and may die of it at once."""
@@ -137,8 +138,9 @@ class House(Running):
         """SIGKILL to its main process, as the kernel's out-of-memory killer does; its children end by themselves."""
         family = self.processes(part)
         if family:
-            self.sigkill(part, family[:1], family[1:])
+            killed = self.sigkill(part, family[:1], family[1:])
             psutil.wait_procs(family, 15)
+            killed.gone_at = time.time()
 
     def kill_all(self, part: str) -> None:
         family = self.processes(part)
