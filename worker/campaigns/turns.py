@@ -163,8 +163,8 @@ class Slots:
         """`wake`, after the number has followed the workers that are up: chains are added, or end with their turn."""
         wanted = self._wanted()
         with self._database.read() as connection:
-            changed = wanted is not None and wanted != ledger.chains(connection)
-        if changed and wanted is not None:
+            known = ledger.chains(connection)
+        if wanted is not None and wanted != known:
             with self._database.write() as connection:
                 kept = ledger.set_chains(connection, wanted)
             if kept:

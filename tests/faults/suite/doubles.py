@@ -73,7 +73,8 @@ class Causes:
         """The kill of a parent whose children opened this connection before they noticed, and died with it."""
         opened = min(each.began for each in self._by_connection[one.connection])
         for kill in self._books.history.killed:
-            if kill.at <= opened and kill.at <= call.closed_at <= kill.gone_at + _SLACK_SECONDS:
+            # who held none when it was looked at (an API, a scheduler) sends nothing
+            if kill.ports and kill.at <= opened and kill.at <= call.closed_at <= kill.gone_at + _SLACK_SECONDS:
                 return kill
         return None
 

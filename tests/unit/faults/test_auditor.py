@@ -106,6 +106,7 @@ def test_what_has_its_reason_is_none_of_it(sound: Books) -> None:
 
 KILLED = History(killed=[Killed(100.2, "a child", frozenset({5555}))])
 ORPHANED = History(killed=[Killed(99.0, "bulk", frozenset({5555}), gone_at=100.5)])
+OTHERS = History(killed=[Killed(99.0, "api", frozenset(), gone_at=100.5)])
 FORWARD = History(set_forward=[Stopped(99.95, 99.95, "clock", frozenset({5555}))])
 FULL = History(unwritable=[Stopped(100.0, 103.0, "a full disk", frozenset({5555}))])
 STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
@@ -122,6 +123,7 @@ STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
         (ORPHANED, receipt(), Call(5555, 100.4, quit=False), "conversation open at a kill"),
         (ORPHANED, receipt(), Call(6666, 100.4, quit=True), "unexplained"),
         (ORPHANED, receipt(), Call(6666, 101.1, quit=False), "unexplained"),
+        (OTHERS, receipt(), Call(6666, 100.4, quit=False), "unexplained"),
         (ORPHANED, receipt(began=98.9), Call(6666, 100.4, quit=False), "unexplained"),
         (STOPPED, receipt(), Call(5555, 110.0, quit=True), "open in a process stopped past its lease"),
         (STOPPED, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
