@@ -163,13 +163,18 @@ class House(Running):
         return not alive
 
     @contextmanager
-    def standing_still(self, what: str, processes: Sequence[psutil.Process]) -> Iterator[None]:
+    def frozen(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
+        """Stopped while something is done to them, so that none opens or closes a connection: their ports."""
         _send(processes, signal.SIGSTOP)
         try:
-            with self.history.standing_still(what, self.ports(processes)):
-                yield
+            yield self.ports(processes)
         finally:
             _send(processes, signal.SIGCONT)
+
+    @contextmanager
+    def standing_still(self, what: str, processes: Sequence[psutil.Process]) -> Iterator[None]:
+        with self.frozen(processes) as ports, self.history.standing_still(what, ports):
+            yield
 
     def next_version(self) -> Path:
         """A copy of the code with one more migration, as a new version would be."""

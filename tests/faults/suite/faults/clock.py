@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import ExitStack
 
 from tests.faults.suite.bed import Bed
 from tests.faults.suite.faults.table import fault
@@ -15,10 +16,12 @@ def _register(name: str, seconds: int) -> None:
         """Both jumps are one: there, and back."""
         assert bed.clock is not None
         lasts = rng.uniform(2.0, 6.0)
-        if seconds > 0:
-            now, ports = bed.history.now(), bed.house.ports(bed.house.everybody())
-            bed.history.set_forward.append(Stopped(now, now, "clock", ports))
-        with bed.clock.set_by(seconds):
+        with ExitStack() as stack:
+            with bed.house.frozen(bed.house.everybody()) as ports:
+                stack.enter_context(bed.clock.set_by(seconds))
+                if seconds > 0:
+                    now = bed.history.now()
+                    bed.history.set_forward.append(Stopped(now, now, "clock", ports))
             bed.pause(lasts)
         return f"the clock {seconds:+d} s for {lasts:.1f} s"
 

@@ -39,13 +39,12 @@ def _set_limit(pid: int, limit: str, user: str | None) -> bool:
 def _writing_nothing(bed: Bed, processes: Sequence[psutil.Process], limit: int) -> Iterator[None]:
     """Where the ledger is a file too, what was open then may end without anybody's knowing.
 
-    A connection whose line will not go into the journal is closed at once: looked at afterwards only, it would be gone.
+    A connection whose line will not go into the journal is closed at once.
     """
-    before = bed.house.ports(processes)
     with ExitStack() as stack:
-        stack.enter_context(_full([one.pid for one in processes], limit))
+        with bed.house.frozen(processes) as ports:
+            stack.enter_context(_full([one.pid for one in processes], limit))
         if bed.postgres is None:
-            ports = before | bed.house.ports(processes)
             stack.enter_context(bed.history.writing_nothing("a full disk", ports))
         yield
 
