@@ -7,8 +7,8 @@ not go ends here, with its reason. Rows that may not go yet are not touched at a
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -43,12 +43,18 @@ class Claim:
     """A lease and the deliveries under it. `ended`: rows that were looked at and came to an end instead.
 
     `held_until`: the sender's domain is warming up, and what is left of the campaign waits for its next day.
+    `without`: destinations that have nothing queued.
     """
 
     lease: Lease
     claimed: tuple[Claimed, ...]
     ended: int
     held_until: datetime | None = None
+    without: frozenset[str] = frozenset()
+
+    def taken(self, destination: str) -> int:
+        """How many of its deliveries are for it."""
+        return sum(one.destination == destination for one in self.claimed)
 
 
 class Claimer:
@@ -63,17 +69,27 @@ class Claimer:
         self._lease = lease
         self._warmups = warmups
 
-    def campaign(self, campaign_id: int, destination: str, limit: int) -> Claim | None:
-        """Up to `limit` queued rows of a going campaign, or None where there is nothing to claim."""
-        return self._claim(
-            lambda connection: set_queries.queued_of_campaign(connection, campaign_id, destination, limit), destination
-        )
+    def campaign(self, campaign_id: int, wanted: Mapping[str, int]) -> Claim | None:
+        """Queued rows of a going campaign, up to the number for each destination; None where there are none at all."""
+        without: set[str] = set()
 
-    def transactional(self, ids: Sequence[int], destination: str = "") -> Claim | None:
+        def choose(connection: Connection) -> list[Queued]:
+            found: list[Queued] = []
+            for destination, limit in wanted.items():
+                rows = set_queries.queued_of_campaign(connection, campaign_id, destination, limit)
+                found += rows
+                if not rows:
+                    without.add(destination)
+            return found
+
+        claim = self._claim(choose)
+        return replace(claim, without=frozenset(without)) if claim and without else claim
+
+    def transactional(self, ids: Sequence[int]) -> Claim | None:
         """Those of these deliveries of one publication and destination that are queued, or None where none is."""
-        return self._claim(lambda connection: queries.queued_transactional(connection, ids), destination)
+        return self._claim(lambda connection: queries.queued_transactional(connection, ids))
 
-    def _claim(self, choose: Callable[[Connection], Sequence[Queued]], destination: str) -> Claim | None:
+    def _claim(self, choose: Callable[[Connection], Sequence[Queued]]) -> Claim | None:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
         expires_at = now + self._lease
@@ -96,7 +112,7 @@ class Claimer:
         until = ticks + self._lease.total_seconds()
         lease = Lease(lease_id, ticks + START_WITHIN_SECONDS, until, expires_at, len(good))
         ours = tuple(
-            claimed(row, lease_id, lists.get(row.subscriber_id or 0, ()), allowed.counter, destination) for row in good
+            claimed(row, lease_id, lists.get(row.subscriber_id or 0, ()), allowed.counter) for row in good
         )
         return Claim(lease, ours, ended, allowed.held_until)
 
@@ -162,7 +178,7 @@ def _taken(rows: Sequence[Queued]) -> list[Move]:
 
 
 def claimed(
-    row: Queued, lease_id: int, lists: tuple[str, ...] = (), warmup_day_id: int | None = None, destination: str = ""
+    row: Queued, lease_id: int, lists: tuple[str, ...] = (), warmup_day_id: int | None = None
 ) -> Claimed:
     """A row of the parcel query as a value."""
     return Claimed(
@@ -172,7 +188,7 @@ def claimed(
         address=row.address, name=row.name or "", locale=row.locale or "",
         created_at=row.created_at, attempts=row.attempts, first_attempt_at=row.first_attempt_at,
         expires_at=row.expires_at, shows_campaign_id=row.shows_campaign_id,
-        warmup_day_id=warmup_day_id, destination=destination,
+        warmup_day_id=warmup_day_id, destination=row.destination,
     )  # fmt: skip
 
 

@@ -67,7 +67,8 @@ class Desk:
         if self._gates.breakers.troubled or not self.is_relay:
             self._turn_away(jobs)
         else:
-            self.jobs.put(jobs)
+            for group in by_destination(jobs).values():
+                self.jobs.put(group)
 
     def _turn_away(self, jobs: Sequence[Job]) -> None:
         for destination, group in by_destination(jobs).items():

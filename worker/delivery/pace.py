@@ -61,9 +61,16 @@ class Pace:
 
     def room(self, destination: str, waiting: int) -> int:
         """How many more rows may be claimed while `waiting` are not taken up yet; 0 while it is not worth a claim."""
-        target = min(self._most, max(self._least, int(self._of(destination).rate * AHEAD_SECONDS)))
+        target = self._target(destination)
         room = target - waiting
         return room if room >= target // _WORTH else 0
+
+    def spare(self, destination: str, waiting: int) -> int:
+        """`room`, where a claim is made anyway."""
+        return max(0, self._target(destination) - waiting)
+
+    def _target(self, destination: str) -> int:
+        return min(self._most, max(self._least, int(self._of(destination).rate * AHEAD_SECONDS)))
 
     def wait(self, seconds: float) -> None:
         """Until something is done, or `seconds` are over."""

@@ -76,17 +76,24 @@ class Press:
             transport, self._journal, clock, settings.connections, self._recorder.take, breakers, leases
         )
 
-    def room(self, destination: str) -> int:
-        """How many rows for this destination may be claimed now; 0 or less: wait first."""
+    def room(self, destination: str, *, joins: bool = False) -> int:
+        """How many rows for this destination may be claimed now; 0 or less: wait first.
+
+        It `joins` a claim that is made anyway, or is worth one by itself.
+        """
         self._breakers.sync()
         if self.shut(destination) > 0:
             return 0
         waiting, free = self._courier.load(destination)
-        room = min(self._pace.room(destination, waiting), self.most)
-        door = self._courier.door
-        if door is not None and door.doubtful:
-            room = min(room, 1)
+        room = (self._pace.spare if joins else self._pace.room)(destination, waiting)
+        room = min(room, 1 if self.doubtful else self.most)
         return room if free is None else min(room, free)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a relay is tried again, with one row."""
+        door = self._courier.door
+        return door is not None and door.doubtful
 
     def shut(self, destination: str) -> float:
         """Seconds until its next hop may be tried again; 0 while it is fine."""
@@ -156,7 +163,8 @@ class Press:
         if jobs:
             self._courier.submit(jobs)
         if faults:
-            self.unused(claim.claimed[0].destination, len(faults))
+            for destination, n in Counter(one.destination for one in faults).items():
+                self.unused(destination, n)
             self._unmakeable(faults)
 
     @property

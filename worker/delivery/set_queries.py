@@ -91,7 +91,8 @@ class QueuedRow(NamedTuple):
     generation: int | None
     list_slug: str | None
     suppressed: bool
-    shows_campaign_id: None = None
+    shows_campaign_id: None
+    destination: str
 
 
 class OutcomeRow(NamedTuple):
@@ -114,13 +115,15 @@ def queued_of_campaign(connection: Connection, campaign_id: int, destination: st
     """The oldest queued rows of a going campaign for one destination."""
     values = (campaign_id, destination, campaign_id, limit)
     if _is_sqlite(connection):
-        return [_queued(row) for row in _document(connection, _QUEUED_SQLITE, values)]
-    return [_queued(row) for row in _fetched(connection.exec_driver_sql(_QUEUED_POSTGRESQL, values))]
+        rows: Sequence[Sequence[Any]] = _document(connection, _QUEUED_SQLITE, values)
+    else:
+        rows = _fetched(connection.exec_driver_sql(_QUEUED_POSTGRESQL, values))
+    return [_queued(row, destination) for row in rows]
 
 
-def _queued(row: Sequence[Any]) -> QueuedRow:
+def _queued(row: Sequence[Any], destination: str) -> QueuedRow:
     """With its times read; all but the first are most often not there."""
-    made = QueuedRow._make((*row[:8], from_stored(row[8]), *row[9:], None))
+    made = QueuedRow._make((*row[:8], from_stored(row[8]), *row[9:], None, destination))
     if made.first_attempt_at or made.expires_at or made.erased_at:
         return made._replace(
             first_attempt_at=made.first_attempt_at and from_stored(made.first_attempt_at),

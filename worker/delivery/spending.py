@@ -16,29 +16,32 @@ from worker.delivery.throttling import Grant, Limit, Limiter
 # Claims whose rows are still out. What is older comes back to nobody; a limit's window forgets it, too.
 _KEPT = 2000
 
+_Key = tuple[int, str]
+"""(lease, destination): the destinations of a claim have their own limits, and so grants."""
+
 
 class Spending:
     """Of one process: the thread that claims takes, the one that records says what came back."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._grants: OrderedDict[int, tuple[Sequence[Limit], Grant]] = OrderedDict()
-        self._unsent: deque[tuple[int, int]] = deque()
+        self._grants: OrderedDict[_Key, tuple[Sequence[Limit], Grant]] = OrderedDict()
+        self._unsent: deque[tuple[_Key, int]] = deque()
 
     def take(self, limits: Sequence[Limit], wanted: int, *, urgent: bool = False) -> Grant:
         """As `Limiter.take`, after what has come back was returned."""
         while self._unsent:
-            lease_id, n = self._unsent.popleft()
-            spent = self._grants.get(lease_id)
+            key, n = self._unsent.popleft()
+            spent = self._grants.get(key)
             if spent is not None:
                 self._limiter.give_back(*spent, n)
         return self._limiter.take(limits, wanted, urgent=urgent)
 
-    def claimed(self, limits: Sequence[Limit], grant: Grant, claim: Claim | None) -> None:
-        """What was taken for; tokens beyond it are returned at once."""
-        taken = len(claim.claimed) if claim else 0
-        if claim is not None and limits:
-            self._grants[claim.lease.id] = (limits, grant)
+    def claimed(self, limits: Sequence[Limit], grant: Grant, claim: Claim | None, destination: str) -> None:
+        """What was taken for this destination of the claim; tokens beyond it are returned at once."""
+        taken = claim.taken(destination) if claim else 0
+        if claim is not None and taken and limits:
+            self._grants[(claim.lease.id, destination)] = (limits, grant)
             if len(self._grants) > _KEPT:
                 self._grants.popitem(last=False)
         if taken < grant.tokens:
@@ -46,5 +49,5 @@ class Spending:
 
     def recorded(self, written: Sequence[Result]) -> None:
         """From any thread, and never blocking: it is told of all results, and looks for those that were not sent."""
-        unsent = Counter(one.claimed.lease_id for one in written if one.exchange is None)
+        unsent = Counter((one.claimed.lease_id, one.claimed.destination) for one in written if one.exchange is None)
         self._unsent.extend(unsent.items())

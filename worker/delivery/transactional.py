@@ -104,10 +104,10 @@ class Transactional:
         if grant.tokens == 0:
             self._waited(grant.blocked_by, grant.wait)
             return 0, grant.wait
-        claim = self._press.claimer.transactional(ids[: grant.tokens], destination)
+        claim = self._press.claimer.transactional(ids[: grant.tokens])
         taken = len(claim.claimed) if claim else 0
         # sent first, as in bulk
         if claim is not None:
             self._press.send(claim)
-        self._spending.claimed(limits, grant, claim)
+        self._spending.claimed(limits, grant, claim, destination)
         return taken, 0.0

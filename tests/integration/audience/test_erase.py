@@ -118,7 +118,7 @@ def test_a_campaign_goes_on_without_them(database: Database, desk: Desk) -> None
     seeded = seed_campaign(database, desk.now, 3)
     done = run(desk, "reader1.post-1@example.com")
     assert (done.deliveries, done.cancelled) == (1, 1)
-    claim = Claimer(database, desk.clock, "here:1", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 10)
+    claim = Claimer(database, desk.clock, "here:1", timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 10})
     assert claim is not None
     assert [one.id for one in claim.claimed] == [seeded.deliveries[0], seeded.deliveries[2]]
     assert statuses(database) == {"sending": 2, "cancelled": 1}

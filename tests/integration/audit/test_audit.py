@@ -160,7 +160,7 @@ def test_the_command_names_what_is_wrong_and_mends_it(
     seeded = seed_campaign(database, now, 10)
     set_status(database, seeded.deliveries[:3], "deferred", next_attempt_at=now - timedelta(minutes=5))
     Claimer(database, FakeClock(now - timedelta(minutes=10)), "elsewhere:1.journal", timedelta(seconds=30)).campaign(
-        seeded.campaign_id, "", 2
+        seeded.campaign_id, {"": 2}
     )
     with database.write() as connection:
         connection.execute(insert(EventRow).values(

@@ -45,7 +45,7 @@ def found(database: Database, clock: FakeClock) -> Found:
 
 
 def claim(database: Database, clock: FakeClock, seeded: Seeded) -> None:
-    Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 3)
+    Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 3})
 
 
 def test_a_healthy_ledger(database: Database, clock: FakeClock, seeded: Seeded, found: Found) -> None:

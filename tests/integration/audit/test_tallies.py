@@ -138,7 +138,7 @@ def test_mail_that_moves_meanwhile_is_no_finding_and_a_recount_loses_none_of_it(
     def send() -> None:
         claimer = Claimer(database, clock, "here:1.journal", timedelta(seconds=30))
         try:
-            while (claim := claimer.campaign(seeded.campaign_id, "", 5)) is not None:
+            while (claim := claimer.campaign(seeded.campaign_id, {"": 5})) is not None:
                 results = [Result(one, clock.now(), accepted) for one in claim.claimed]
                 with database.write() as connection:
                     record(connection, policy, results)

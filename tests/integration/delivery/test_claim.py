@@ -26,7 +26,7 @@ def claimer(database: Database, clock: FakeClock) -> Claimer:
 
 def test_takes_the_oldest_rows_under_one_lease(database: Database, clock: FakeClock, claimer: Claimer) -> None:
     seeded = seed_campaign(database, clock.now(), 5)
-    claim = claimer.campaign(seeded.campaign_id, "", 3)
+    claim = claimer.campaign(seeded.campaign_id, {"": 3})
     assert claim is not None
     assert [one.id for one in claim.claimed] == list(seeded.deliveries[:3])
     assert claim.lease.open == 3
@@ -40,6 +40,37 @@ def test_takes_the_oldest_rows_under_one_lease(database: Database, clock: FakeCl
     assert_counters_agree(database)
 
 
+def test_takes_several_destinations_at_once_and_tells_which_have_nothing(
+    database: Database, clock: FakeClock, claimer: Claimer
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 6)
+    south, north = seeded.deliveries[:2], seeded.deliveries[2:]
+    with database.write() as connection:
+        connection.execute(update(DeliveryRow).where(DeliveryRow.id.in_(south)).values(destination="south"))
+    claim = claimer.campaign(seeded.campaign_id, {"south": 1, "": 3, "gone": 5})
+    assert claim is not None
+    assert [one.id for one in claim.claimed] == [south[0], *north[:3]]
+    assert [one.destination for one in claim.claimed] == ["south", "", "", ""]
+    assert claim.lease.open == 4
+    assert (claim.taken("south"), claim.taken(""), claim.taken("gone")) == (1, 3, 0)
+    assert claim.without == {"gone"}
+    assert_counters_agree(database)
+
+
+def test_a_suspect_goes_alone_and_the_others_are_still_there(
+    database: Database, clock: FakeClock, claimer: Claimer
+) -> None:
+    seeded = seed_campaign(database, clock.now(), 4)
+    with database.write() as connection:
+        suspect = update(DeliveryRow).where(DeliveryRow.id == seeded.deliveries[0])
+        connection.execute(suspect.values(destination="south", claims=MAX_CLAIMS - 1))
+    claim = claimer.campaign(seeded.campaign_id, {"": 3, "south": 1})
+    assert claim is not None
+    assert [one.id for one in claim.claimed] == [seeded.deliveries[0]]
+    assert claim.without == set()
+    assert statuses(database) == {"sending": 1, "queued": 3}
+
+
 def test_two_at_once_never_take_the_same_row(database: Database, clock: FakeClock) -> None:
     seeded = seed_campaign(database, clock.now(), 60)
     taken: list[int] = []
@@ -48,7 +79,7 @@ def test_two_at_once_never_take_the_same_row(database: Database, clock: FakeCloc
     def work(name: str) -> None:
         mine = Claimer(database, clock, name, timedelta(seconds=30))
         start.wait()
-        while (claim := mine.campaign(seeded.campaign_id, "", 7)) is not None:
+        while (claim := mine.campaign(seeded.campaign_id, {"": 7})) is not None:
             taken.extend(one.id for one in claim.claimed)
 
     threads = [Thread(target=work, args=(f"here:{n}",)) for n in range(3)]
@@ -65,7 +96,7 @@ def test_a_campaign_that_is_not_going_gives_nothing(
     database: Database, clock: FakeClock, claimer: Claimer, status: CampaignStatus
 ) -> None:
     seeded = seed_campaign(database, clock.now(), 2, status=status)
-    assert claimer.campaign(seeded.campaign_id, "", 10) is None
+    assert claimer.campaign(seeded.campaign_id, {"": 10}) is None
     assert statuses(database) == {"queued": 2}
 
 
@@ -86,7 +117,7 @@ def test_what_must_not_go_ends_with_its_reason(database: Database, clock: FakeCl
         )
         connection.execute(update(DeliveryRow).where(DeliveryRow.id == late).values(expires_at=clock.now()))
         connection.execute(update(DeliveryRow).where(DeliveryRow.id == deadly).values(claims=MAX_CLAIMS))
-    claim = claimer.campaign(seeded.campaign_id, "", 10)
+    claim = claimer.campaign(seeded.campaign_id, {"": 10})
     assert claim is not None
     assert [one.id for one in claim.claimed] == [good]
     assert claim.ended == 5
@@ -113,17 +144,17 @@ def test_another_publications_suppression_does_not_count(
             insert(SuppressionRow).values(address="reader0.post-1@example.com", publication="weekly",
                                           reason="hard_bounce", created_at=clock.now())
         )  # fmt: skip
-    claim = claimer.campaign(seeded.campaign_id, "", 10)
+    claim = claimer.campaign(seeded.campaign_id, {"": 10})
     assert claim is not None
     assert len(claim.claimed) == 1
 
 
 def test_a_pause_stops_the_next_claim(database: Database, clock: FakeClock, claimer: Claimer) -> None:
     seeded = seed_campaign(database, clock.now(), 2)
-    assert claimer.campaign(seeded.campaign_id, "", 1) is not None
+    assert claimer.campaign(seeded.campaign_id, {"": 1}) is not None
     with database.write() as connection:
         connection.execute(update(CampaignRow).values(status=CampaignStatus.PAUSED))
-    assert claimer.campaign(seeded.campaign_id, "", 1) is None
+    assert claimer.campaign(seeded.campaign_id, {"": 1}) is None
 
 
 def test_a_confirmation_names_all_that_its_click_confirms(
@@ -156,7 +187,7 @@ def test_a_claim_moves_its_tallies_in_one_order(database: Database, clock: FakeC
         ))  # fmt: skip
     seen: list[str] = []
     event.listen(database.engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
-    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 9)
+    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 9})
     assert claim is not None
     assert (len(claim.claimed), claim.ended) == (2, 1)
     assert len([one for one in seen if one.startswith("INSERT INTO tallies")]) == 1
@@ -173,7 +204,7 @@ def test_what_a_reader_is_called_comes_as_it_is(
     with database.write() as connection:
         connection.execute(update(SubscriberRow).values(name=name, locale="pt-BR"))
         connection.execute(update(DeliveryRow).values(expires_at=later, first_attempt_at=never, attempts=2**31 - 1))
-    claim = claimer.campaign(seeded.campaign_id, "", 10)
+    claim = claimer.campaign(seeded.campaign_id, {"": 10})
     assert claim is not None
     assert [(one.name, one.locale, one.kind, one.address) for one in claim.claimed] == [
         (name, "pt-BR", Kind.NEW_POST, f"reader{number}.post-1@example.com") for number in range(2)

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from tests.ledger import assert_counters_agree, seed_campaign, statuses
 from tests.smtpd import SmtpServer
 from worker.bootstrap import build
 from worker.delivery import queries, transactional
-from worker.delivery.claim import Claimer
+from worker.delivery.claim import Claim, Claimer
 from worker.delivery.composing import CompiledParcel, Composer
 from worker.delivery.journal import Journal
 from worker.delivery.limits import Limits
+from worker.delivery.pace import Pace
 from worker.delivery.parcels import Claimed
+from worker.delivery.press import Press
 from worker.delivery.throttling import Grant, Limit, LimiterUnavailable, RedisLimiter
+from worker.domain.breaker import Admission
 from worker.domain.clock import SystemClock
 from worker.domain.delivery import Kind
 from worker.domain.doorbell import RecordingDoorbell
 from worker.settings import Settings
 from worker.station import Station
 from worker.storage.database import Database, DatabaseUnavailable
-from worker.storage.models import SuppressionRow
+from worker.storage.models import DeliveryRow, SuppressionRow
 from worker.storage.outbox import Outgoing, put
 
 # a grant of several tokens, more than there are rows
@@ -127,6 +131,99 @@ def test_a_limiter_that_fails_behind_the_claim_holds_up_nothing(
         server.wait_for(lambda one: len(one.messages) == 1)
 
 
+def seed_both(database: Database, one: Station, slow: int, others: int) -> int:
+    """A campaign with so many rows for google, which has a limit, and so many others."""
+    seeded = seed_campaign(database, one.system.clock.now(), slow + others)
+    with database.write() as connection:
+        connection.execute(
+            update(DeliveryRow).where(DeliveryRow.id.in_(seeded.deliveries[:slow])).values(destination="google")
+        )
+    return seeded.campaign_id
+
+
+@pytest.fixture
+def claims(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, int]]:
+    """Of each claim, how many rows it took for each destination."""
+    claims: list[dict[str, int]] = []
+    campaign = Claimer.campaign
+
+    def seen(self: Claimer, campaign_id: int, wanted: Mapping[str, int]) -> Claim | None:
+        claim = campaign(self, campaign_id, wanted)
+        claims.append({name: claim.taken(name) for name in wanted} if claim else {})
+        return claim
+
+    monkeypatch.setattr(Claimer, "campaign", seen)
+    return claims
+
+
+GOOGLE = Limits(None, None, {}, {"google": Limit("destination:google", 10, 1.0)})
+"""Ten claims a second of one row each would cost the others as much as two hundred of their mails."""
+
+
+def test_a_destination_of_few_mails_a_second_shares_its_claims(
+    station: Callable[[str], Station], database: Database, claims: list[dict[str, int]]
+) -> None:
+    with SmtpServer() as server:
+        one = station(server.url)
+        one.system.__dict__["limits"] = GOOGLE
+        one.bulk.turn(seed_both(database, one, 5, 30))
+        server.wait_for(lambda one: len(one.messages) == 35)
+        one.press.drain(10)
+    assert claims[0] == {"": 8, "google": 1}
+    assert_counters_agree(database)
+
+
+def test_others_have_their_portion_of_a_claim_that_is_made_anyway(
+    station: Callable[[str], Station], database: Database, claims: list[dict[str, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def not_worth_one(self: Pace, destination: str, waiting: int) -> int:
+        return self.spare(destination, waiting) if destination == "google" else 0
+
+    monkeypatch.setattr(Pace, "room", not_worth_one)
+    with SmtpServer() as server:
+        one = station(server.url)
+        one.system.__dict__["limits"] = GOOGLE
+        one.bulk.turn(seed_both(database, one, 8, 30))
+        server.wait_for(lambda one: len(one.messages) == 38)
+        one.press.drain(10)
+    assert [one for one in claims if one.get("")] == [one for one in claims if one.get("google") and one.get("")]
+    assert claims[0] == {"google": 1, "": 8}
+    assert_counters_agree(database)
+
+
+def test_a_limiter_that_fails_at_the_second_lane_keeps_no_admission(
+    station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admission nobody lands would keep a breaker that tries its destination again from ever being whole."""
+    take, admit, unused = RedisLimiter.take, Press.admit, Press.unused
+    admitted: Counter[str] = Counter()
+
+    def failing(self: RedisLimiter, limits: Sequence[Limit], wanted: int, *, urgent: bool = False) -> Grant:
+        if limits:
+            raise LimiterUnavailable("rate limits: Redis does not answer")
+        return take(self, limits, wanted, urgent=urgent)
+
+    def admitting(self: Press, destination: str, wanted: int) -> Admission:
+        admission = admit(self, destination, wanted)
+        admitted[destination] += admission.messages
+        return admission
+
+    def landing(self: Press, destination: str, messages: int) -> None:
+        admitted[destination] -= messages
+        unused(self, destination, messages)
+
+    monkeypatch.setattr(RedisLimiter, "take", failing)
+    monkeypatch.setattr(Press, "admit", admitting)
+    monkeypatch.setattr(Press, "unused", landing)
+    one = station("smtp://127.0.0.1:1")
+    one.system.__dict__["limits"] = GOOGLE
+    campaign_id = seed_both(database, one, 3, 3)
+    with pytest.raises(LimiterUnavailable):
+        one.bulk.turn(campaign_id)
+    assert admitted == {"": 0, "google": 0}
+    assert statuses(database) == {"queued": 6}
+
+
 def test_a_shut_destination_with_pages_of_mail_does_not_hide_what_is_behind_it(
     station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +250,7 @@ def test_a_process_begins_with_what_the_dead_of_its_host_left(
     one = station("smtp://127.0.0.1:1")
     seeded = seed_campaign(database, one.system.clock.now(), 2)
     journal = Journal(one.system.settings.journal_dir)
-    claim = Claimer(database, SystemClock(), journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", 9)
+    claim = Claimer(database, SystemClock(), journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 9})
     assert claim is not None
     os.close(journal._fd)
     assert one.press.room("") > 0

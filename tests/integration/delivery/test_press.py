@@ -48,7 +48,7 @@ def test_what_a_dead_process_left_is_counted_by_whoever_comes_first(
     one = station("smtp://127.0.0.1:1")
     seeded = seed_campaign(database, one.system.clock.now(), 3)
     dead = Journal(one.system.settings.journal_dir)
-    assert Claimer(database, one.system.clock, dead.owner, timedelta(hours=1)).campaign(seeded.campaign_id, "", 2)
+    assert Claimer(database, one.system.clock, dead.owner, timedelta(hours=1)).campaign(seeded.campaign_id, {"": 2})
     os.close(dead._fd)
     assert one.press
     one.system.meters.flush()

@@ -36,7 +36,7 @@ def seeded(database: Database, clock: FakeClock) -> Seeded:
 
 
 def claim_one(database: Database, clock: FakeClock, seeded: Seeded) -> Claim:
-    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 1)
+    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 1})
     assert claim is not None
     return claim
 
@@ -81,7 +81,7 @@ def test_a_reply_is_kept_as_it_was_said(database: Database, clock: FakeClock, se
 @pytest.mark.parametrize("readers", [1, 3, 4, 63, 64, 85, 250, 251])
 def test_a_set_of_any_size_is_written_whole(database: Database, clock: FakeClock, readers: int) -> None:
     seeded = seed_campaign(database, clock.now(), readers)
-    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 300)
+    claim = Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 300})
     assert claim is not None
     taken = ended(250, "2.0.0", "queued", Stage.BODY)
     with database.write() as connection:

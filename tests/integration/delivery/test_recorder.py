@@ -57,7 +57,7 @@ def recorder(database: Database) -> Iterator[Make]:
 
 
 def claim(database: Database, seeded: Seeded, owner: str) -> Claim:
-    found = Claimer(database, SystemClock(), owner, LEASE).campaign(seeded.campaign_id, "", 10)
+    found = Claimer(database, SystemClock(), owner, LEASE).campaign(seeded.campaign_id, {"": 10})
     assert found is not None
     return found
 
@@ -165,7 +165,7 @@ def test_an_idle_recorder_stops_at_once(database: Database) -> None:
 
 def test_results_from_several_threads_are_all_recorded(database: Database, recorder: Make) -> None:
     seeded = seed_campaign(database, SystemClock().now(), 600)
-    found = Claimer(database, SystemClock(), "here:1.journal", LEASE).campaign(seeded.campaign_id, "", 600)
+    found = Claimer(database, SystemClock(), "here:1.journal", LEASE).campaign(seeded.campaign_id, {"": 600})
     assert found is not None
     one = recorder(policy())
     one.expect(found.lease)

@@ -31,7 +31,7 @@ def recovery(database: Database, clock: FakeClock, folder: Path) -> Recovery:
 
 
 def take(database: Database, clock: FakeClock, seeded: Seeded, owner: str, limit: int = 10) -> Claim:
-    claim = Claimer(database, clock, owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", limit)
+    claim = Claimer(database, clock, owner, timedelta(seconds=30)).campaign(seeded.campaign_id, {"": limit})
     assert claim is not None
     return claim
 
@@ -135,7 +135,7 @@ def test_a_mail_that_kills_its_worker_is_stopped(database: Database, clock: Fake
         take(database, clock, seeded, journal.owner)
         die(journal)
         recovery(database, clock, tmp_path).run()
-    claim = Claimer(database, clock, "x:y", timedelta(seconds=30)).campaign(seeded.campaign_id, "", 1)
+    claim = Claimer(database, clock, "x:y", timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 1})
     assert claim is not None
     assert claim.claimed == ()
     assert statuses(database) == {"failed": 1}
@@ -181,7 +181,7 @@ def test_mails_beside_one_that_kills_its_worker_are_not_stopped_with_it(
     guilty = seeded.deliveries[2]
     for _ in range(20):
         journal = Journal(tmp_path)
-        claim = Claimer(database, clock, journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", 10)
+        claim = Claimer(database, clock, journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 10})
         if claim is not None and guilty not in [one.id for one in claim.claimed]:
             for one in claim.claimed:
                 journal.body_begins(one)

@@ -91,7 +91,7 @@ def sweep(process: Callable[..., Guard], clock: FakeClock, times: int = 1, var: 
 
 
 def claim(database: Database, clock: FakeClock, campaign_id: int) -> Claim | None:
-    return Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(campaign_id, "", 10)
+    return Claimer(database, clock, "here:1.journal", timedelta(seconds=30)).campaign(campaign_id, {"": 10})
 
 
 def put_mail(database: Database, clock: FakeClock, key: str) -> int:

@@ -134,7 +134,7 @@ def test_a_process_that_died(
     """The body was begun and no outcome written; or nobody can tell any more who was at it."""
     seeded = seed_campaign(database, clock.now(), 2)
     journal = Journal(tmp_path)
-    claim = Claimer(database, clock, journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, "", 1)
+    claim = Claimer(database, clock, journal.owner, timedelta(seconds=30)).campaign(seeded.campaign_id, {"": 1})
     assert claim is not None
     journal.body_begins(claim.claimed[0])
     if way == "stopped for too long":

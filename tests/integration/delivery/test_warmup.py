@@ -58,7 +58,7 @@ def used(database: Database) -> dict[tuple[date, str], int]:
 
 
 def take(one: Claimer, seeded: Seeded, limit: int = 1000) -> Claim:
-    claim = one.campaign(seeded.campaign_id, "", limit)
+    claim = one.campaign(seeded.campaign_id, {"": limit})
     assert claim is not None
     return claim
 
@@ -120,7 +120,7 @@ def test_all_claimers_together_never_exceed_the_days_allowance(database: Databas
         start.wait()
         for seeded in (daily, weekly) if n % 2 else (weekly, daily):
             # none where the other two have taken all of this campaign's before the day is used up
-            while (claim := mine.campaign(seeded.campaign_id, "", 7 + n)) is not None:
+            while (claim := mine.campaign(seeded.campaign_id, {"": 7 + n})) is not None:
                 taken.extend(one.id for one in claim.claimed)
                 if claim.held_until:
                     break

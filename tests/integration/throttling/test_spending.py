@@ -33,7 +33,7 @@ def test_what_was_held_or_given_back_is_not_counted(limiter: Limiter) -> None:
     grant = spending.take(HOURLY, 1)
     assert grant.tokens == 1
     one = claim(7, 1)
-    spending.claimed(HOURLY, grant, one)
+    spending.claimed(HOURLY, grant, one, "")
     hold = Hold(NOW + timedelta(minutes=1), Reason.CONNECTION_FAILED, "nobody listens")
     spending.recorded([Result(one.claimed[0], NOW, None, hold=hold)])
     assert used(limiter) == 1
@@ -44,7 +44,7 @@ def test_what_was_held_or_given_back_is_not_counted(limiter: Limiter) -> None:
 def test_what_was_sent_is(limiter: Limiter) -> None:
     spending = Spending(limiter)
     one = claim(7, 1)
-    spending.claimed(HOURLY, spending.take(HOURLY, 1), one)
+    spending.claimed(HOURLY, spending.take(HOURLY, 1), one, "")
     spending.recorded([Result(one.claimed[0], NOW, SENT)])
     spending.take(HOURLY, 0)
     assert used(limiter) == 1
@@ -52,8 +52,20 @@ def test_what_was_sent_is(limiter: Limiter) -> None:
 
 def test_more_tokens_than_rows_come_back_at_once_and_nobodys_never(limiter: Limiter) -> None:
     spending = Spending(limiter)
-    spending.claimed(HOURLY, spending.take(HOURLY, 1), None)
+    spending.claimed(HOURLY, spending.take(HOURLY, 1), None, "")
     assert used(limiter) == 0
     spending.recorded([Result(claimed(1), NOW, None)])
     assert spending.take(HOURLY, 0).tokens == 0
     assert used(limiter) == 0
+
+
+def test_each_destination_of_a_claim_has_its_own_tokens(limiter: Limiter) -> None:
+    spending = Spending(limiter)
+    both = claim(7, 2)
+    both.claimed[1].destination = "google"
+    for one in both.claimed:
+        limits = (Limit(f"destination:{one.destination or 'other'}", 100, 3600),)
+        spending.claimed(limits, spending.take(limits, 1), both, one.destination)
+    spending.recorded([Result(both.claimed[0], NOW, SENT), Result(both.claimed[1], NOW, None)])
+    spending.take(HOURLY, 0)
+    assert [one.used for one in limiter.state(["destination:other", "destination:google"])] == [1, 0]

@@ -38,6 +38,12 @@ def test_what_waits_is_taken_off_and_little_room_is_none() -> None:
     assert pace.room("", 30) == 0
 
 
+def test_little_room_is_some_for_a_claim_that_is_made_anyway() -> None:
+    pace = Pace(FakeClock(), least=30, most=500)
+    assert pace.spare("", 21) == 9
+    assert pace.spare("", 31) == 0
+
+
 def test_a_slow_destination_and_a_quick_one_are_measured_apart() -> None:
     clock = FakeClock()
     pace = Pace(clock, least=16, most=500)
