@@ -26,6 +26,7 @@ class Crew:
 
     def __init__(self, client: Redis) -> None:
         self._redis = client
+        self._warned = False
 
     def processes(self) -> int | None:
         """How many processes they send with, together; None where Redis does not say, or was emptied just now."""
@@ -48,15 +49,22 @@ class Crew:
                 pipe.zadd(_KEY, {member: now + SILENT_SECONDS})
                 pipe.expire(_KEY, round(SILENT_SECONDS))
                 pipe.execute()
+            self._warned = False
         except (RedisError, OSError) as error:
-            log.warning("crew_not_told", error=type(error).__name__)
+            self._warn(error)
 
     def left(self, member: str) -> None:
         """`member` takes no more tasks."""
         try:
             self._redis.zrem(_KEY, member)
         except (RedisError, OSError) as error:
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        """Once for as long as it lasts, not at each heartbeat."""
+        if not self._warned:
             log.warning("crew_not_told", error=type(error).__name__)
+        self._warned = True
 
     def _now(self) -> float:
         seconds, micros = self._redis.time()

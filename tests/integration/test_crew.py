@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from redis import Redis
+from structlog.testing import capture_logs
 
 from tests.servers import RedisServer, running_redis
 from worker.crew import _KEY, SILENT_SECONDS, Crew, Member
@@ -98,4 +99,8 @@ def test_a_redis_that_hangs_or_is_away_says_nothing(server: RedisServer, client:
         os.kill(server.pid, signal.SIGCONT)
     away = Crew(Redis(port=1, socket_timeout=0.3))
     assert away.processes() is None
-    Member(away, "bulk@host", 2).beat()
+    other = Member(away, "bulk@host", 2)
+    with capture_logs() as logs:
+        for _ in range(3):
+            other.beat()
+    assert [one["event"] for one in logs] == ["crew_not_told"], "once, not at each heartbeat"

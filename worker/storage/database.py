@@ -24,6 +24,9 @@ from worker.storage.filelock import FileLock
 # The lock makes waits short; this only covers a foreign tool (a backup, say) that holds the file.
 _SQLITE_BUSY_SECONDS = 10
 
+# Its JSON functions are always there since then (sqlite.org/json1.html §2), RETURNING and UPDATE FROM before.
+_SQLITE_SINCE = (3, 38)
+
 _NO_DATABASE = "file is not a database"
 
 # Our transactions take milliseconds. One whose client is silent for this long belongs to a process that was
@@ -112,6 +115,11 @@ def _url(url: str) -> URL:
 def _engine(url: str, is_sqlite: bool, pool_size: int) -> Engine:
     if not is_sqlite:
         return create_engine(url, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True)
+    if sqlite3.sqlite_version_info < _SQLITE_SINCE:
+        raise ConfigurationError(
+            f"PRESSRUN_DATABASE_URL: SQLite {sqlite3.sqlite_version} is too old; "
+            f"allowed: {'.'.join(map(str, _SQLITE_SINCE))} and newer, or PostgreSQL"
+        )
     path = make_url(url).database
     if not path or path == ":memory:":
         raise ConfigurationError("PRESSRUN_DATABASE_URL: SQLite needs a file that all processes can open")
