@@ -145,7 +145,7 @@ def _status(system: System, campaign: int) -> str:
 
 def _claims(system: System, campaign: int, size: int) -> Iterator[Claim]:
     claimer = Claimer(system.database, system.clock, "bench:0.journal", system.settings.lease)
-    while (claim := claimer.campaign(campaign, "", size)) is not None:
+    while (claim := claimer.campaign(campaign, {"": size})) is not None:
         yield claim
 
 

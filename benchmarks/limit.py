@@ -19,6 +19,10 @@ _READERS = 10_000
 _NORTH = 90_000
 # one reader in a hundred is in the slow south
 _SPREAD = (NORTH,) * 50 + (SOUTH,) + (NORTH,) * 49
+# … or one in twelve at one of eight providers, which take 20 a second each: as many claims as one has rows
+_EIGHT = tuple(f"slow{number}.example" for number in range(8))
+_EIGHT_PACE = 20.0
+_EIGHT_SPREAD = tuple(domain for slow in _EIGHT for domain in (*(NORTH,) * 11, slow))
 
 
 def run(options: Options) -> Result:
@@ -27,13 +31,18 @@ def run(options: Options) -> Result:
         **{database: _received(Setup(database, options.size(_READERS), _PROCESSES, overall=_LIMIT))
            for database in options.databases},
     }  # fmt: skip
-    lanes, notes = {}, [f"{_PROCESSES} processes, Python sink; two destinations with 2 processes, medians."]
+    lanes, notes = {}, [f"{_PROCESSES} processes, Python sink; two destinations with 2 processes."]
     for name in options.databases:
         setup = Setup(name, options.size(_NORTH), limits={NORTH: PLENTY, SOUTH: _SLOW})
         alone, found = beside(setup, _SPREAD, {name: ()})
         lanes[name] = {"alone": alone, **found[name]}
         notes.append(in_turns(alone, found))
-    data["lanes"] = lanes
+        if name == options.databases[0]:
+            setup = Setup(name, options.size(_NORTH), limits={NORTH: PLENTY, **dict.fromkeys(_EIGHT, _EIGHT_PACE)})
+            alone, found = beside(setup, _EIGHT_SPREAD, {f"{name}, eight": ()})
+            eight = found[f"{name}, eight"]
+            notes.append(in_turns(alone, found))
+    data |= {"lanes": lanes, "eight": eight}
     rows = [
         (f"{_LIMIT:,.0f}/s, limiter alone, as granted", f"{data['granted']['average']:,.0f}/s",
          f"{data['granted']['fullest']:,}"),
@@ -43,6 +52,9 @@ def run(options: Options) -> Result:
            one["south"]["busiest_second"]) for name, one in lanes.items()),
         *((f"the other beside it, {name}: {one['part']} of its speed alone", f"{one['beside']:,.0f}/s", "–")
           for name, one in lanes.items()),
+        (f"beside eight of {_EIGHT_PACE:.0f}/s, {options.databases[0]}: {eight['part']} of its speed alone",
+         f"{eight['beside']:,.0f}/s", eight["south"]["busiest_second"]),
+        ("those eight meanwhile", f"{eight['south']['while_busy']}/s", "–"),
     ]  # fmt: skip
     return Result(("limit", "average", "fullest second"), rows, data, notes)
 

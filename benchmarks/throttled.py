@@ -36,7 +36,7 @@ def run(options: Options) -> Result:
         "the destination", "the others, of their speed alone", "mails/s", "its own meanwhile", "421s",
         "all of its own, once it takes",
     )  # fmt: skip
-    how = f"{options.databases[0]}, 2 processes, Python sink, retries after 2 to 8 s, pauses as long; medians."
+    how = f"{options.databases[0]}, 2 processes, Python sink, retries after 2 to 8 s, pauses as long."
     return Result(header, rows, {"alone": alone, "ways": found}, [how, in_turns(alone, found)])
 
 

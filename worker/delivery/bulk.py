@@ -39,22 +39,27 @@ Waited = Callable[[str, float], None]
 """Told of each wait for a rate limit: its name, seconds."""
 
 
-@dataclass(slots=True)
+_NOTHING = Grant(0)
+
+
+@dataclass(slots=True, eq=False)
 class _Lane:
     """One destination of the campaign; `open_at` is the tick from which it may be tried."""
 
     destination: str
     limits: tuple[Limit, ...]
     open_at: float = 0.0
+    brings: float = math.inf
+    """Tokens of its last grant."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Portion:
     """What a lane has in a claim: messages its breakers admitted, tokens of its limits, and rows handed over."""
 
     lane: _Lane
     admitted: int
-    grant: Grant
+    grant: Grant = _NOTHING
     handed: int = 0
 
 
@@ -170,44 +175,53 @@ class Bulk:
     def _gather(self, lanes: list[_Lane], portions: list[_Portion]) -> float:
         """The portions of the next claim; where there are none, seconds to wait."""
         now = self._clock.ticks()
-        wait = math.inf
         enough = 1 if self._press.doubtful else _ENOUGH
-        full = []
+        asking: list[tuple[_Lane, int]] = []
+        full: list[_Lane] = []
+        expected = 0.0
         # those that are open in turn: one that is always open must not hide one that is open now and then
         for lane in sorted(lanes, key=lambda one: max(one.open_at, now)):
-            room = self._press.room(lane.destination) if lane.open_at <= now else 0
+            if lane.open_at > now or expected >= enough:
+                break
+            room = self._press.room(lane.destination)
             if room > 0:
-                self._add(portions, lane, room)
-            elif lane.open_at <= now:
+                asking.append((lane, room))
+                expected += min(room, lane.brings)
+            else:
                 lane.open_at = now + self._press.shut(lane.destination)
                 full.append(lane)
-            wait = min(wait, lane.open_at - now if lane.open_at > now else BUSY_SECONDS)
-            if _tokens(portions) >= enough:
-                return wait
-        for lane in full if portions else ():
-            room = self._press.room(lane.destination, joins=True)
-            if room > 0 and _tokens(portions) < enough:
-                self._add(portions, lane, room)
-        return wait
+        self._ask(asking, portions)
+        if 0 < _tokens(portions) < enough:
+            self._ask([(lane, self._press.room(lane.destination, joins=True)) for lane in full], portions)
+        if not portions and expected >= enough:
+            # those that were asked have to wait; the others were not looked at
+            return 0.0
+        return min(lane.open_at - now if lane.open_at > now else BUSY_SECONDS for lane in lanes)
 
-    def _add(self, portions: list[_Portion], lane: _Lane, room: int) -> None:
-        """The breakers' word, then tokens; where there are none, when to try again."""
-        destination = lane.destination
-        admission = self._press.admit(destination, min(room, self._press.most - _tokens(portions)))
-        if admission.messages == 0:
-            lane.open_at = self._clock.ticks() + max(admission.wait, BUSY_SECONDS)
-            return
-        grant = Grant(0)
-        try:
-            grant = self._spending.take(lane.limits, admission.messages)
-        finally:
-            if grant.tokens == 0:
-                self._press.unused(destination, admission.messages)
-        if grant.tokens == 0:
-            lane.open_at = self._clock.ticks() + grant.wait
-            self._waited(grant.blocked_by, grant.wait)
-        else:
-            portions.append(_Portion(lane, admission.messages, grant))
+    def _ask(self, lanes: Sequence[tuple[_Lane, int]], portions: list[_Portion]) -> None:
+        """The breakers' word, then tokens, in one question for all; where there are none, when to try again."""
+        left = self._press.most - _tokens(portions)
+        asked = []
+        for lane, room in lanes:
+            if min(room, left) > 0:
+                admission = self._press.admit(lane.destination, min(room, left))
+                left -= admission.messages
+                if admission.messages:
+                    asked.append(_Portion(lane, admission.messages))
+                    # from here on whoever claims answers for what was admitted
+                    portions.append(asked[-1])
+                else:
+                    lane.open_at = self._clock.ticks() + max(admission.wait, BUSY_SECONDS)
+        grants = self._spending.take_each([(one.lane.limits, one.admitted) for one in asked])
+        for one, grant in zip(asked, grants, strict=True):
+            one.grant = grant
+            if grant.tokens:
+                one.lane.brings = grant.tokens
+            else:
+                one.lane.open_at = self._clock.ticks() + grant.wait
+                self._waited(grant.blocked_by, grant.wait)
+                self._press.unused(one.lane.destination, one.admitted)
+                portions.remove(one)
 
     def _claim(self, campaign_id: int, portions: Sequence[_Portion]) -> tuple[_Step, Collection[str]]:
         """Rows for the tokens; and the destinations that have nothing queued any more."""

@@ -30,12 +30,20 @@ class Spending:
 
     def take(self, limits: Sequence[Limit], wanted: int, *, urgent: bool = False) -> Grant:
         """As `Limiter.take`, after what has come back was returned."""
+        self._return_unsent()
+        return self._limiter.take(limits, wanted, urgent=urgent)
+
+    def take_each(self, requests: Sequence[tuple[Sequence[Limit], int]]) -> list[Grant]:
+        """As `Limiter.take_each`, after what has come back was returned."""
+        self._return_unsent()
+        return self._limiter.take_each(requests)
+
+    def _return_unsent(self) -> None:
         while self._unsent:
             key, n = self._unsent.popleft()
             spent = self._grants.get(key)
             if spent is not None:
                 self._limiter.give_back(*spent, n)
-        return self._limiter.take(limits, wanted, urgent=urgent)
 
     def claimed(self, limits: Sequence[Limit], grant: Grant, claim: Claim | None, destination: str) -> None:
         """What was taken for this destination of the claim; tokens beyond it are returned at once."""

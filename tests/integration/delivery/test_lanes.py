@@ -191,17 +191,15 @@ def test_others_have_their_portion_of_a_claim_that_is_made_anyway(
     assert_counters_agree(database)
 
 
-def test_a_limiter_that_fails_at_the_second_lane_keeps_no_admission(
+def test_a_limiter_that_fails_keeps_no_admission(
     station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An admission nobody lands would keep a breaker that tries its destination again from ever being whole."""
-    take, admit, unused = RedisLimiter.take, Press.admit, Press.unused
+    admit, unused = Press.admit, Press.unused
     admitted: Counter[str] = Counter()
 
-    def failing(self: RedisLimiter, limits: Sequence[Limit], wanted: int, *, urgent: bool = False) -> Grant:
-        if limits:
-            raise LimiterUnavailable("rate limits: Redis does not answer")
-        return take(self, limits, wanted, urgent=urgent)
+    def failing(_self: RedisLimiter, _requests: Sequence[tuple[Sequence[Limit], int]]) -> list[Grant]:
+        raise LimiterUnavailable("rate limits: Redis does not answer")
 
     def admitting(self: Press, destination: str, wanted: int) -> Admission:
         admission = admit(self, destination, wanted)
@@ -212,7 +210,7 @@ def test_a_limiter_that_fails_at_the_second_lane_keeps_no_admission(
         admitted[destination] -= messages
         unused(self, destination, messages)
 
-    monkeypatch.setattr(RedisLimiter, "take", failing)
+    monkeypatch.setattr(RedisLimiter, "take_each", failing)
     monkeypatch.setattr(Press, "admit", admitting)
     monkeypatch.setattr(Press, "unused", landing)
     one = station("smtp://127.0.0.1:1")

@@ -52,6 +52,18 @@ def test_a_slow_destination_takes_nothing_from_the_others(limiter: Limiter) -> N
     assert limiter.take([OVERALL], 1).tokens == 1
 
 
+def test_several_are_asked_for_in_one_question(limiter: Limiter) -> None:
+    overall, slow = Limit("overall", 1000, 1), Limit("destination:slow", 10, 1)
+    asked = [((overall, slow), 5), ((overall,), 100), ((), 7), ((slow,), 0), ((overall, slow), 5), ((overall,), 100)]
+    found = limiter.take_each(asked)
+    # each after those before it: the second has what the first has left of the 20 ms that the overall limit gives
+    assert [one.tokens for one in found] == [1, 19, 7, 0, 0, 0]
+    assert [one.blocked_by for one in found[4:]] == ["destination:slow", "overall"]
+    assert found[4].wait > 0.03
+    assert [one.used for one in limiter.state(["overall", "destination:slow"])] == [20, 1]
+    assert limiter.take_each([]) == []
+
+
 def test_after_the_wait_there_are_tokens(limiter: Limiter, clock: FakeClock) -> None:
     refused = drain(limiter, [OVERALL])
     assert refused.blocked_by == "overall"

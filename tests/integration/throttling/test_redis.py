@@ -113,6 +113,7 @@ def test_a_frozen_or_dead_redis_grants_nothing_and_says_so() -> None:
         server.freeze()
         for call in (
             lambda: limiter.take([OVERALL], 1),
+            lambda: limiter.take_each([([OVERALL], 1), ([OVERALL], 1)]),
             lambda: limiter.pause("overall", 1, "why"),
             lambda: limiter.state(["overall"]),
             lambda: limiter.give_back([OVERALL], Grant(1, at=10**16), 1),
@@ -126,3 +127,23 @@ def test_a_frozen_or_dead_redis_grants_nothing_and_says_so() -> None:
             limiter.take([OVERALL], 1)
         server.start()
         assert limiter.take([OVERALL], 1).tokens == 1
+
+
+def test_a_redis_that_lost_the_script_answers_all_the_same(redis_client: Redis) -> None:
+    limiter = RedisLimiter(redis_client)
+    limits = [(Limit(f"destination:{name}", 10, 1.0),) for name in ("a", "b")]
+    redis_client.script_flush()
+    assert [one.tokens for one in limiter.take_each([(one, 1) for one in limits])] == [1, 1]
+    assert [one.tokens for one in limiter.take_each([(one, 1) for one in limits])] == [0, 0]
+
+
+def test_a_full_redis_grants_nothing_and_says_so(redis_client: Redis) -> None:
+    limiter = RedisLimiter(redis_client)
+    requests = [((Limit(f"destination:{name}", 10, 1.0),), 1) for name in ("a", "b")]
+    assert len(limiter.take_each(requests)) == 2
+    redis_client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(LimiterUnavailable, match="used memory"):
+            limiter.take_each(requests)
+    finally:
+        redis_client.config_set("maxmemory", 0)

@@ -62,6 +62,9 @@ class Limiter(Protocol):
         `urgent` mail comes first, up to its share of each limit: what it takes in advance, the others wait for.
         """
 
+    def take_each(self, requests: Sequence[tuple[Sequence[Limit], int]]) -> list[Grant]:
+        """`take` for each of them, in one question: (limits, wanted)."""
+
     def give_back(self, limits: Sequence[Limit], grant: Grant, unused: int) -> None:
         """Return tokens of a grant by these limits that were not used."""
 

@@ -184,6 +184,9 @@ class InMemoryLimiter:
             blocking[0].reserve(blocking[1], now, wanted, ready)
         return Grant(0, max(_LEAST_WAIT, math.ceil(ready - now)) / 1e6, blocking[2], now)
 
+    def take_each(self, requests: Sequence[tuple[Sequence[Limit], int]]) -> list[Grant]:
+        return [self.take(limits, wanted) for limits, wanted in requests]
+
     def give_back(self, limits: Sequence[Limit], grant: Grant, unused: int) -> None:
         with self._lock:
             for limit in limits:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from worker.delivery.throttling.base import HOLD_SECONDS, Budget, Grant, Limit, LimiterUnavailable, LimitState
 
@@ -33,9 +34,32 @@ class RedisLimiter:
     def take(self, limits: Sequence[Limit], wanted: int, *, urgent: bool = False) -> Grant:
         if not limits or wanted <= 0:
             return Grant(max(0, wanted))
-        answer = self._call("take", limits, wanted, urgent, self._now() if self._now else "")
-        tokens, wait, blocking, at = cast("list[int]", answer)
-        return Grant(tokens, wait / 1e6, limits[blocking - 1].name if blocking else "", at)
+        return _grant(limits, self._call("take", limits, wanted, urgent, self._time()))
+
+    def take_each(self, requests: Sequence[tuple[Sequence[Limit], int]]) -> list[Grant]:
+        if len(requests) < 2:
+            return [self.take(limits, wanted) for limits, wanted in requests]
+        now = self._time()
+        asked = [bool(limits) and wanted > 0 for limits, wanted in requests]
+        with _translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for limits, wanted in compress(requests, asked):
+                keys, arguments = self._asked("take", limits, wanted, False, now)
+                pipeline.evalsha(self._script.sha, len(keys), *keys, *arguments)
+            answers = iter(pipeline.execute(raise_on_error=False))
+        return [
+            self._granted(limits, wanted, next(answers)) if one else Grant(max(0, wanted))
+            for (limits, wanted), one in zip(requests, asked, strict=True)
+        ]
+
+    def _granted(self, limits: Sequence[Limit], wanted: int, answer: object) -> Grant:
+        """One answer of several."""
+        if isinstance(answer, NoScriptError):
+            # a Redis that was started anew; asked by itself, the script comes with the question
+            return self.take(limits, wanted)
+        with _translated():
+            if isinstance(answer, Exception):
+                raise answer
+        return _grant(limits, answer)
 
     def give_back(self, limits: Sequence[Limit], grant: Grant, unused: int) -> None:
         if limits and unused > 0:
@@ -64,12 +88,28 @@ class RedisLimiter:
     def _call(
         self, operation: str, limits: Sequence[Limit], tokens: int, urgent: bool, at: int | Literal[""]
     ) -> object:
+        keys, arguments = self._asked(operation, limits, tokens, urgent, at)
+        with _translated():
+            return self._script(keys=keys, args=arguments)
+
+    def _time(self) -> int | Literal[""]:
+        """What the script is told of it: nothing but in tests."""
+        return self._now() if self._now else ""
+
+    def _asked(
+        self, operation: str, limits: Sequence[Limit], tokens: int, urgent: bool, at: int | Literal[""]
+    ) -> tuple[list[str], list[str | int | float]]:
+        """The script's keys and arguments."""
         keys = [f"pressrun:{kind}:{limit.name}" for limit in limits for kind in ("rate", "granted", "closed")]
         arguments: list[str | int | float] = [operation, tokens, "1" if urgent else "", at, HOLD_SECONDS * 1e6]
         for limit in limits:
             arguments += _numbers(limit, self._share)
-        with _translated():
-            return self._script(keys=keys, args=arguments)
+        return keys, arguments
+
+
+def _grant(limits: Sequence[Limit], answer: object) -> Grant:
+    tokens, wait, blocking, at = cast("list[int]", answer)
+    return Grant(tokens, wait / 1e6, limits[blocking - 1].name if blocking else "", at)
 
 
 def _numbers(limit: Limit, urgent_share: float) -> list[str]:
