@@ -17,7 +17,8 @@ from benchmarks import machine, report
 
 # In this order. A million takes longer than all the others together, so it runs only when it is named.
 USUAL = (
-    "reference", "pipeline", "latency", "limit", "distance", "throttled", "processes", "planning", "ledger", "profile",
+    "reference", "pipeline", "latency", "limit", "distance", "throttled", "processes", "planning", "ledger", "sets",
+    "profile",
 )  # fmt: skip
 NAMED = ("million", "partitions")
 

@@ -54,13 +54,13 @@ def run(options: Options) -> Result:
 
 
 def _measure(database: str, readers: int) -> Figures:
-    with _system(database, readers) as system:
-        meter = _Meter(system, readers)
-        campaign = _campaign(system)
-        found = meter.of("plan", lambda: _plan(system, campaign))
+    with prepared(database, readers) as system:
+        meter = Meter(system, readers)
+        campaign = new_campaign(system)
+        found = meter.of("plan", lambda: plan_all(system, campaign))
         claims: list[Claim] = []
-        found |= meter.of("claim", lambda: claims.extend(_claims(system, campaign, _CLAIM[database])))
-        found |= meter.of("record", lambda: _record(system, claims))
+        found |= meter.of("claim", lambda: claims.extend(claims_of(system, campaign, _CLAIM[database])))
+        found |= meter.of("record", lambda: record_all(system, claims))
         found["bytes in tables and indexes"] = (meter.size() - meter.size_before) / readers
         with system.database.write() as connection:
             finish(connection, system.clock.now(), campaign)
@@ -68,7 +68,7 @@ def _measure(database: str, readers: int) -> Figures:
 
 
 @contextmanager
-def _system(database: str, readers: int) -> Iterator[System]:
+def prepared(database: str, readers: int) -> Iterator[System]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="pr-bench-")))
         url = stack.enter_context(ledger(database, folder))
@@ -81,7 +81,7 @@ def _system(database: str, readers: int) -> Iterator[System]:
         yield system
 
 
-class _Meter:
+class Meter:
     """CPU of client and server (µs a mail), log written and seconds, for each step."""
 
     def __init__(self, system: System, readers: int) -> None:
@@ -119,7 +119,7 @@ class _Meter:
             return float(connection.execute(text(question)).scalar_one())
 
 
-def _campaign(system: System) -> int:
+def new_campaign(system: System) -> int:
     now = datetime.now(UTC)
     values = {
         "publication": "daily", "post_id": "bench", "list_slug": "posts", "labels": [], "created_at": now,
@@ -131,7 +131,7 @@ def _campaign(system: System) -> int:
         return int(connection.execute(made).scalar_one())
 
 
-def _plan(system: System, campaign: int) -> None:
+def plan_all(system: System, campaign: int) -> None:
     while _status(system, campaign) == CampaignStatus.PLANNING:
         system.planner.run(campaign)
 
@@ -143,19 +143,19 @@ def _status(system: System, campaign: int) -> str:
     return str(row.status)
 
 
-def _claims(system: System, campaign: int, size: int) -> Iterator[Claim]:
+def claims_of(system: System, campaign: int, size: int) -> Iterator[Claim]:
     claimer = Claimer(system.database, system.clock, "bench:0.journal", system.settings.lease)
     while (claim := claimer.campaign(campaign, {"": size})) is not None:
         yield claim
 
 
-def _record(system: System, claims: list[Claim]) -> None:
+def record_all(system: System, claims: list[Claim], size: int = SET_SIZE) -> None:
     for claim in claims:
         outcomes = [Outcome(one, system.clock.now(), _TAKEN) for one in claim.claimed]
-        for at in range(0, len(outcomes), SET_SIZE):
+        for at in range(0, len(outcomes), size):
             with system.database.write(journalled=True) as connection:
-                _write(connection, system, outcomes[at : at + SET_SIZE])
-                if at + SET_SIZE >= len(outcomes):
+                _write(connection, system, outcomes[at : at + size])
+                if at + size >= len(outcomes):
                     queries.close_leases(connection, [claim.lease.id])
 
 
