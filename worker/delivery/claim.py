@@ -70,16 +70,22 @@ class Claimer:
         self._warmups = warmups
 
     def campaign(self, campaign_id: int, wanted: Mapping[str, int]) -> Claim | None:
-        """Queued rows of a going campaign, up to the number for each destination; None where there are none at all."""
+        """Queued rows of a going campaign, up to the number for each destination; None where there are none at all.
+
+        Where the first destination has a suspect, that goes alone; those of the others wait until theirs is the first.
+        """
         without: set[str] = set()
 
-        def choose(connection: Connection) -> list[Queued]:
+        def choose(connection: Connection) -> Sequence[Queued]:
             found: list[Queued] = []
             for destination, limit in wanted.items():
                 rows = set_queries.queued_of_campaign(connection, campaign_id, destination, limit)
-                found += rows
                 if not rows:
                     without.add(destination)
+                elif not any(map(_is_suspect, rows)):
+                    found += rows
+                elif not found:
+                    return rows
             return found
 
         claim = self._claim(choose)
@@ -127,7 +133,11 @@ class Claimer:
 
 
 def _suspect_alone(rows: Sequence[Queued]) -> Sequence[Queued]:
-    return [row for row in rows if _SUSPECT <= row.claims < MAX_CLAIMS][:1] or rows
+    return [row for row in rows if _is_suspect(row)][:1] or rows
+
+
+def _is_suspect(row: Queued) -> bool:
+    return bool(_SUSPECT <= row.claims < MAX_CLAIMS)
 
 
 def _sort_out(connection: Connection, rows: Sequence[Queued], now: datetime) -> tuple[list[Queued], list[Move]]:

@@ -67,8 +67,7 @@ class Desk:
         if self._gates.breakers.troubled or not self.is_relay:
             self._turn_away(jobs)
         else:
-            for group in by_destination(jobs).values():
-                self.jobs.put(group)
+            self.jobs.put(jobs)
 
     def _turn_away(self, jobs: Sequence[Job]) -> None:
         for destination, group in by_destination(jobs).items():

@@ -62,8 +62,9 @@ class Jobs:
         return lane
 
     def put(self, jobs: Sequence[Job]) -> None:
-        """All are for one destination."""
-        self.lane(jobs[0].claimed.destination).waiting.extend(jobs)
+        """Each into its lane; then as many connections are woken as may have one."""
+        for destination, group in by_destination(jobs).items():
+            self.lane(destination).waiting.extend(group)
         for _ in range(min(self.free, len(self._idle))):
             self._wake(self._idle.pop())
 

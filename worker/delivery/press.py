@@ -107,8 +107,12 @@ class Press:
         for number, gate in enumerate(self._gates(destination)):
             asked = admission.messages
             admission = self._breakers.admit(gate, asked)
-            for before in self._gates(destination)[:number]:
-                self._breakers.land(before, 0, asked - admission.messages)
+            refused = asked - admission.messages
+            for before in self._gates(destination)[: number if refused else 0]:
+                self._breakers.land(before, 0, refused)
+            if admission.messages == 0:
+                # the others need not be asked, and would have nothing to wait for
+                break
         return admission
 
     def unused(self, destination: str, messages: int) -> None:

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from worker.delivery import queries
-from worker.delivery.bulk import BUSY_SECONDS, LONGEST_WAIT_SECONDS, Waited
+from worker.delivery.bulk import LONGEST_WAIT_SECONDS
 from worker.delivery.limits import Limits
+from worker.delivery.portions import BUSY_SECONDS, Waited
 from worker.delivery.press import Press
 from worker.delivery.queries import AnyRow
 from worker.delivery.spending import Spending

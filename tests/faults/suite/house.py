@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 
 from tests.faults.suite.clocks import ShiftedClock
-from tests.faults.suite.history import History, Killed
+from tests.faults.suite.history import History, Killed, Stopped
 from tests.running import Running
 from tests.servers import REPOSITORY
 
@@ -24,6 +24,8 @@ SECOND_SCHEDULER = "scheduler-2"
 # A supervisor's: what died is there again after this.
 _AGAIN_SECONDS = 0.3
 _STOP_SECONDS = 40
+# On a loaded machine a moment's standstill may be long enough for a lease to run out in it.
+_LONG_FREEZE_SECONDS = 1.0
 
 
 class House(Running):
@@ -165,10 +167,14 @@ class House(Running):
     @contextmanager
     def frozen(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
         """Stopped while something is done to them, so that none opens or closes a connection: their ports."""
+        since, ports = time.time(), frozenset[int]()
         _send(processes, signal.SIGSTOP)
         try:
-            yield self.ports(processes)
+            ports = self.ports(processes)
+            yield ports
         finally:
+            if (now := time.time()) > since + _LONG_FREEZE_SECONDS:
+                self.history.stopped.append(Stopped(since, now, "frozen", ports))
             _send(processes, signal.SIGCONT)
 
     @contextmanager

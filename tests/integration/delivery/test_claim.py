@@ -57,18 +57,22 @@ def test_takes_several_destinations_at_once_and_tells_which_have_nothing(
     assert_counters_agree(database)
 
 
-def test_a_suspect_goes_alone_and_the_others_are_still_there(
+def test_a_suspect_goes_alone_and_holds_up_no_other_destination(
     database: Database, clock: FakeClock, claimer: Claimer
 ) -> None:
-    seeded = seed_campaign(database, clock.now(), 4)
+    seeded = seed_campaign(database, clock.now(), 6)
     with database.write() as connection:
-        suspect = update(DeliveryRow).where(DeliveryRow.id == seeded.deliveries[0])
-        connection.execute(suspect.values(destination="south", claims=MAX_CLAIMS - 1))
-    claim = claimer.campaign(seeded.campaign_id, {"": 3, "south": 1})
+        suspects = update(DeliveryRow).where(DeliveryRow.id.in_(seeded.deliveries[:2]))
+        connection.execute(suspects.values(destination="south", claims=MAX_CLAIMS - 1))
+    claim = claimer.campaign(seeded.campaign_id, {"": 3, "south": 2})
+    assert claim is not None
+    assert [one.id for one in claim.claimed] == list(seeded.deliveries[2:5])
+    assert claim.without == set()
+    claim = claimer.campaign(seeded.campaign_id, {"south": 2, "": 3})
     assert claim is not None
     assert [one.id for one in claim.claimed] == [seeded.deliveries[0]]
     assert claim.without == set()
-    assert statuses(database) == {"sending": 1, "queued": 3}
+    assert statuses(database) == {"sending": 4, "queued": 2}
 
 
 def test_two_at_once_never_take_the_same_row(database: Database, clock: FakeClock) -> None:
