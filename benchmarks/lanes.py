@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -22,15 +21,17 @@ NORTH, SOUTH = DOMAINS
 _TURNS = 3
 
 Then = Callable[[Bed, PythonSink], float]
+Turn = tuple[float, float, dict[str, Any]]
+"""The north's speed beside the others, alone around that, and what the sink saw of the others."""
 
 
 def beside(
     setup: Setup, spread: Sequence[str], ways: Mapping[str, Sequence[str]], then: Then | None = None
 ) -> tuple[list[float], dict[str, dict[str, Any]]]:
     """The north's speed (mails/s at the sink) alone, in turns with what it is beside the others, in each of `ways` in
-    which those are held up; `part` is the mean of the latter by that of the former, `parts` each by the mean of the two
-    alone around its turn. And the others' own figures in the last turn (`south`), `while_busy` being their mails/s from
-    the event until the north was done.
+    which those are held up: `parts`, each by the mean of the two alone around it, and `part`, all of them together. And
+    the others' own figures in the last turn (`south`), `while_busy` being their mails/s from the event until the north
+    was done.
 
     `spread`: the domains of the readers in turn. A way has options for the sink. `then` is called when the north is
     done, before the sink is asked; what it returns is the others' figure `then`.
@@ -40,19 +41,23 @@ def beside(
     north, readers = rounds * spread.count(NORTH), rounds * len(spread)
     alone = replace(setup, readers=north, domains=(NORTH,))
     together = replace(setup, readers=readers, domains=tuple(spread))
-    speeds, turns = [_run(alone, north)[0]], []
+    speeds = [_run(alone, north)[0]]
+    turns: dict[str, list[Turn]] = {name: [] for name in ways}
+    # each with one alone before and one behind it: the machine is quicker in one minute than in the next
     for _ in range(_TURNS):
-        turns.append({name: _run(together, north, *options, then=then) for name, options in ways.items()})
-        speeds.append(_run(alone, north)[0])
-    found = {}
-    for name in ways:
-        besides = [turn[name][0] for turn in turns]
-        parts = [round(one / mean(around), 3) for one, around in zip(besides, pairwise(speeds), strict=True)]
-        found[name] = {
-            "beside": mean(besides), "parts": parts, "part": round(mean(besides) / mean(speeds), 3),
-            "south_readers": readers - north, "south": turns[-1][name][1],
-        }  # fmt: skip
-    return speeds, found
+        for name, options in ways.items():
+            speed, south = _run(together, north, *options, then=then)
+            speeds.append(_run(alone, north)[0])
+            turns[name].append((speed, mean(speeds[-2:]), south))
+    return speeds, {name: _figures(found, readers - north) for name, found in turns.items()}
+
+
+def _figures(turns: Sequence[Turn], south_readers: int) -> dict[str, Any]:
+    beside, alone = [one[0] for one in turns], [one[1] for one in turns]
+    return {
+        "beside": mean(beside), "parts": [round(one / around, 3) for one, around in zip(beside, alone, strict=True)],
+        "part": round(mean(beside) / mean(alone), 3), "south_readers": south_readers, "south": turns[-1][2],
+    }  # fmt: skip
 
 
 def _name(domain: str) -> str:
