@@ -34,7 +34,7 @@ DOMAINS = ("north.example", "south.example")
 
 @dataclass(frozen=True)
 class Setup:
-    """`limits`: mails a second to each of the two destinations; `overall` for all together."""
+    """`limits`: mails a second to each destination; `overall` for all together."""
 
     database: str
     readers: int

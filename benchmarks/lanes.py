@@ -60,10 +60,6 @@ def _figures(turns: Sequence[Turn], south_readers: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _name(domain: str) -> str:
-    return domain.partition(".")[0]
-
-
 def in_turns(alone: Sequence[float], found: Mapping[str, dict[str, Any]]) -> str:
     """All that was seen, for a note."""
     speeds = ", ".join(f"{one:,.0f}" for one in alone)
@@ -96,6 +92,6 @@ def _run(setup: Setup, north: int, *options: str, then: Then | None = None) -> t
 
 def _sent_elsewhere(bed: Bed) -> int:
     asked = select(func.count()).select_from(DeliveryRow)
-    asked = asked.where(DeliveryRow.destination != _name(NORTH), DeliveryRow.status == DeliveryStatus.SENT)
+    asked = asked.where(DeliveryRow.destination != NORTH.partition(".")[0], DeliveryRow.status == DeliveryStatus.SENT)
     with bed.system.database.read() as connection:
         return connection.execute(asked).scalar_one()

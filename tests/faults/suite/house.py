@@ -165,21 +165,28 @@ class House(Running):
         return not alive
 
     @contextmanager
-    def frozen(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
-        """Stopped while something is done to them, so that none opens or closes a connection: their ports."""
-        since, ports = time.time(), frozenset[int]()
+    def _still(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
+        """Stopped; their ports."""
         _send(processes, signal.SIGSTOP)
         try:
-            ports = self.ports(processes)
-            yield ports
+            yield self.ports(processes)
         finally:
-            if (now := time.time()) > since + _LONG_FREEZE_SECONDS:
-                self.history.stopped.append(Stopped(since, now, "frozen", ports))
             _send(processes, signal.SIGCONT)
 
     @contextmanager
+    def frozen(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
+        """Stopped while something is done to them, so that none opens or closes a connection: their ports."""
+        since = time.time()
+        with self._still(processes) as ports:
+            try:
+                yield ports
+            finally:
+                if (now := time.time()) > since + _LONG_FREEZE_SECONDS:
+                    self.history.stopped.append(Stopped(since, now, "frozen", ports))
+
+    @contextmanager
     def standing_still(self, what: str, processes: Sequence[psutil.Process]) -> Iterator[None]:
-        with self.frozen(processes) as ports, self.history.standing_still(what, ports):
+        with self._still(processes) as ports, self.history.standing_still(what, ports):
             yield
 
     def next_version(self) -> Path:
