@@ -80,12 +80,13 @@ class Claimer:
             found: list[Queued] = []
             for destination, limit in wanted.items():
                 rows = set_queries.queued_of_campaign(connection, campaign_id, destination, limit)
+                suspect = next(filter(_is_suspect, rows), None)
                 if not rows:
                     without.add(destination)
-                elif not any(map(_is_suspect, rows)):
+                elif suspect is None:
                     found += rows
                 elif not found:
-                    return rows
+                    return [suspect]
             return found
 
         claim = self._claim(choose)
@@ -93,14 +94,19 @@ class Claimer:
 
     def transactional(self, ids: Sequence[int]) -> Claim | None:
         """Those of these deliveries of one publication and destination that are queued, or None where none is."""
-        return self._claim(lambda connection: queries.queued_transactional(connection, ids))
+
+        def choose(connection: Connection) -> Sequence[Queued]:
+            rows = queries.queued_transactional(connection, ids)
+            return [row for row in rows if _is_suspect(row)][:1] or rows
+
+        return self._claim(choose)
 
     def _claim(self, choose: Callable[[Connection], Sequence[Queued]]) -> Claim | None:
         # read before the transaction: what a reader does after it is seen by the next claim at the latest
         ticks, now = self._clock.ticks(), self._clock.now()
         expires_at = now + self._lease
         with self._database.write(journalled=True) as connection:
-            rows = _suspect_alone(choose(connection))
+            rows = choose(connection)
             if not rows:
                 return None
             good, moves = _sort_out(connection, rows, now)
@@ -130,10 +136,6 @@ class Claimer:
         if rows[0].campaign_id is None:
             return warmup.take_transactional(connection, warming, len(rows), now)
         return warmup.take_bulk(connection, warming, len(rows), now, timedelta(seconds=START_WITHIN_SECONDS))
-
-
-def _suspect_alone(rows: Sequence[Queued]) -> Sequence[Queued]:
-    return [row for row in rows if _is_suspect(row)][:1] or rows
 
 
 def _is_suspect(row: Queued) -> bool:

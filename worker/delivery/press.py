@@ -148,7 +148,10 @@ class Press:
         return True
 
     def send(self, claim: Claim) -> None:
-        """Hand a claim's deliveries to the courier. A mail that cannot be made ends its deliveries here."""
+        """Hand a claim's deliveries to the courier. A mail that cannot be made ends its deliveries here.
+
+        Where it raises, none was handed over, and what breakers admitted for them is still the caller's to land.
+        """
         if not claim.claimed:
             return
         self._recorder.expect(claim.lease)
@@ -159,6 +162,7 @@ class Press:
                     jobs.append(Job(one, claim.lease, self._composer.mail_for(one)))
                 except PermanentError as error:
                     faults[one] = str(error)
+            self._fail_campaigns(faults)
         except BaseException:
             # a database that is away just now, a time limit: without results the lease would be renewed for ever
             for one in claim.claimed:
@@ -166,10 +170,7 @@ class Press:
             raise
         if jobs:
             self._courier.submit(jobs)
-        if faults:
-            for destination, n in Counter(one.destination for one in faults).items():
-                self.unused(destination, n)
-            self._unmakeable(faults)
+        self._unmakeable(faults)
 
     @property
     def must_drain(self) -> bool:
@@ -195,14 +196,16 @@ class Press:
             self._journal.close()
 
     def _unmakeable(self, faults: Mapping[Claimed, str]) -> None:
+        for destination, n in Counter(one.destination for one in faults).items():
+            self.unused(destination, n)
+        now = self._clock.now()
+        for one, why in faults.items():
+            self._recorder.take(Result(one, now, None, fault="" if one.campaign_id else why))
+
+    def _fail_campaigns(self, faults: Mapping[Claimed, str]) -> None:
         """A broken template stops a campaign; its rows go back, so that a mended one can send them."""
-        try:
-            for campaign_id, why in {one.campaign_id: why for one, why in faults.items() if one.campaign_id}.items():
-                self._fail(campaign_id, why)
-        finally:
-            now = self._clock.now()
-            for one, why in faults.items():
-                self._recorder.take(Result(one, now, None, fault="" if one.campaign_id else why))
+        for campaign_id, why in {one.campaign_id: why for one, why in faults.items() if one.campaign_id}.items():
+            self._fail(campaign_id, why)
 
     def _fail(self, campaign_id: int, why: str) -> None:
         with self._database.write() as connection:

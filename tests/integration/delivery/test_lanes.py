@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from datetime import timedelta
 from functools import partial
 
@@ -28,6 +28,7 @@ from worker.domain.breaker import Admission
 from worker.domain.clock import SystemClock
 from worker.domain.delivery import Kind
 from worker.domain.doorbell import RecordingDoorbell
+from worker.domain.errors import PermanentError
 from worker.settings import Settings
 from worker.station import Station
 from worker.storage.database import Database, DatabaseUnavailable
@@ -228,6 +229,39 @@ def test_a_limiter_that_fails_keeps_no_admission(
         one.bulk.turn(campaign_id)
     assert admitted == {"": 0, "google": 0}
     assert statuses(database) == {"queued": 6}
+
+
+@pytest.mark.parametrize("lane", ["bulk", "transactional"])
+def test_a_claim_that_cannot_be_sent_keeps_no_admission(
+    station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch, admitted: Counter[str],
+    lane: str,
+) -> None:  # fmt: skip
+    """A mail that cannot be made, and a database that goes away before it can say so: landed once, and none sent."""
+    mail_for = Composer.mail_for
+
+    def unmakeable(self: Composer, claimed: Claimed) -> CompiledParcel:
+        if claimed.address.startswith(("reader1.", "to1@")):
+            raise PermanentError("cannot be made")
+        return mail_for(self, claimed)
+
+    def away(*_: object) -> None:
+        raise DatabaseUnavailable("database: away")
+
+    with SmtpServer() as server:
+        one = station(server.url)
+        seeded = seed_campaign(database, one.system.clock.now(), 3)
+        monkeypatch.setattr(Composer, "mail_for", unmakeable)
+        if lane == "bulk":
+            monkeypatch.setattr(queries, "fail_campaign", away)
+            send: Callable[[], object] = partial(one.bulk.turn, seeded.campaign_id)
+        else:
+            put_mails(database, 3, "", seeded.campaign_id)
+            send = one.transactional.run
+        with pytest.raises(DatabaseUnavailable) if lane == "bulk" else nullcontext():
+            send()
+        assert one.press._recorder.wait_idle(10)
+        handed = len(server.messages)
+    assert admitted[""] == handed == (0 if lane == "bulk" else 2)
 
 
 def test_a_suspect_and_the_others_have_their_turns(
