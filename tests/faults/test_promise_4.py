@@ -94,6 +94,29 @@ def test_a_process_stopped_past_its_lease(system: Callable[..., Running]) -> Non
     assert_counters_agree(running.database)
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_process_stopped_before_the_body_past_its_lease(system: Callable[..., Running]) -> None:
+    """The server asks for the bodies, nobody is there, others send them: when it goes on, it has none to send."""
+    with SmtpServer([Rule("data", delay=2.0, times=10)]) as server:
+        running = system(
+            server.url, PRESSRUN_LEASE_SECONDS="5", PRESSRUN_SMTP_CONNECTIONS="5", PRESSRUN_RETRY_BASE_SECONDS="1"
+        )
+        running.import_readers(60)
+        running.emit(post_event())
+        wait_until(lambda: server.open_conversations >= 5, 60, running.describe)
+        stopped: psutil.Process = next(one for one in running.family("bulk")[1:] if one.net_connections())
+        stopped.send_signal(signal.SIGSTOP)
+        assert not server.messages, "it must stand still before the first body"
+        running.wait_sent(60, 90)
+        stopped.send_signal(signal.SIGCONT)
+        # what it finds on its wires makes it answer, or hang up
+        server.wait_for(lambda one: one.open_conversations == 0, 30)
+        messages = list(server.messages)
+    assert doubled(messages) == set()
+    assert len({one.rcpt for one in messages}) == 60
+    assert_counters_agree(running.database)
+
+
 def doubled(messages: list[Received]) -> set[str]:
     return {rcpt for rcpt, n in Counter(one.rcpt for one in messages).items() if n > 1}
 

@@ -6,7 +6,7 @@ passed over until it has some, so that a throttled one never slows the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
@@ -127,39 +127,32 @@ class Bulk:
     def _step(self, campaign_id: int, lanes: list[BulkLane]) -> _Step:
         """One claim: for the lane whose turn it is, and where that brings few rows, for the next ones with it."""
         portions: list[Portion] = []
-        try:
+        claim: Claim | None = None
+        with ExitStack() as stack:
+            # after sending: a limiter that fails just then must not leave what is claimed lying until its lease ends
+            stack.callback(lambda: self._settle(portions, claim))
             wait = self._portions.gather(lanes, portions)
             if not portions:
                 return _Step(0, wait)
-            step, without = self._claim(campaign_id, portions)
-            took_part = [one.lane for one in portions]
-            others = [lane for lane in lanes if lane not in took_part]
-            stay = [one for one in portions if one.name not in without]
-            # those that a suspect went before come first next time, and those that had their turn last
-            first = [one.lane for one in stay if one.passed_over]
-            lanes[:] = first + others + [one.lane for one in stay if not one.passed_over]
-            return step
-        finally:
-            for one in portions:
-                self._press.unused(one.name, one.admitted - one.handed)
+            claim = self._press.claimer.campaign(campaign_id, {one.name: one.grant.tokens for one in portions})
+            if claim is not None:
+                self._press.send(claim)
+                for one in portions:
+                    one.handed = claim.taken(one.name)
+        took_part = [one.lane for one in portions]
+        others = [lane for lane in lanes if lane not in took_part]
+        if claim is None:
+            lanes[:] = others
+            return _Step(0)
+        # those that a suspect went before come first next time, and those that had their turn last
+        first = [lane for lane in took_part if lane.destination in claim.passed_over]
+        last = [lane for lane in took_part if lane.destination not in claim.without | claim.passed_over]
+        lanes[:] = first + others + last
+        return _Step(len(claim.claimed), held_until=claim.held_until)
 
-    def _claim(self, campaign_id: int, portions: Sequence[Portion]) -> tuple[_Step, Collection[str]]:
-        """Rows for the tokens; and the destinations that have nothing queued any more."""
-        wanted = {one.name: one.grant.tokens for one in portions}
-        claim: Claim | None = None
-
-        def settle(one: Portion) -> None:
-            self._spending.claimed(one.lane.limits, one.grant, claim, one.name)
-
+    def _settle(self, portions: Sequence[Portion], claim: Claim | None) -> None:
+        """Each, whatever becomes of the others: what was admitted and not handed over, granted and not claimed."""
         with ExitStack() as stack:
-            # after sending: a limiter that fails just then must not leave what is claimed lying until its lease ends
             for one in portions:
-                stack.callback(settle, one)
-            claim = self._press.claimer.campaign(campaign_id, wanted)
-            if claim is None:
-                return _Step(0), wanted.keys()
-            self._press.send(claim)
-            for one in portions:
-                one.handed = claim.taken(one.name)
-                one.passed_over = not one.handed and not claim.ended
-        return _Step(len(claim.claimed), held_until=claim.held_until), claim.without
+                stack.callback(self._press.unused, one.name, one.admitted - one.handed)
+                stack.callback(self._spending.claimed, one.lane.limits, one.grant, claim, one.name)

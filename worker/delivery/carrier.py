@@ -42,6 +42,10 @@ class _Ready:
     message: Message
 
 
+class _LeaseOver(Exception):
+    """The job is, or soon will be, another process's."""
+
+
 class Carrier:
     """Makes the next mail while the one before is on its way, where the connection asks for it."""
 
@@ -166,9 +170,21 @@ class Carrier:
     async def _converse(self, ready: _Ready, connection: Connection) -> Exchange:
         job = ready.job
         self._used = True
-        return await connection.send(
-            ready.envelope, ready.message, lambda: self._books.begins(job.claimed), lambda: self._following(job)
-        )
+        try:
+            return await connection.send(
+                ready.envelope, ready.message, lambda: self._begins(job), lambda: self._following(job)
+            )
+        except _LeaseOver:
+            return Exchange(Stage.DATA, None, "its lease was over before its body began", 0.0)
+
+    def _begins(self, job: Job) -> None:
+        """Its body, unless this process was stopped in the middle of the conversation until others took the job over.
+
+        Looked at after it is written down: they have read that, or they come when this process sends no more of it.
+        """
+        self._books.begins(job.claimed)
+        if job.lease_over(self._pulse):
+            raise _LeaseOver
 
     async def _open(self, job: Job) -> Connection | None:
         """A new connection, or None after the job was dealt with: the hop is down, or full."""

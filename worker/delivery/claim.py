@@ -43,7 +43,7 @@ class Claim:
     """A lease and the deliveries under it. `ended`: rows that were looked at and came to an end instead.
 
     `held_until`: the sender's domain is warming up, and what is left of the campaign waits for its next day.
-    `without`: destinations that have nothing queued.
+    `without`: destinations that have nothing queued. `passed_over`: those that may have, where a suspect goes alone.
     """
 
     lease: Lease
@@ -51,6 +51,7 @@ class Claim:
     ended: int
     held_until: datetime | None = None
     without: frozenset[str] = frozenset()
+    passed_over: frozenset[str] = frozenset()
 
     def taken(self, destination: str) -> int:
         """How many of its deliveries are for it."""
@@ -75,6 +76,7 @@ class Claimer:
         Where the first destination has a suspect, that goes alone; those of the others wait until theirs is the first.
         """
         without: set[str] = set()
+        chosen: set[str] = set()
 
         def choose(connection: Connection) -> Sequence[Queued]:
             found: list[Queued] = []
@@ -85,12 +87,17 @@ class Claimer:
                     without.add(destination)
                 elif suspect is None:
                     found += rows
+                    chosen.add(destination)
                 elif not found:
+                    chosen.add(destination)
                     return [suspect]
             return found
 
         claim = self._claim(choose)
-        return replace(claim, without=frozenset(without)) if claim and without else claim
+        if claim is None or len(chosen) == len(wanted):
+            return claim
+        passed_over = wanted.keys() - without - chosen
+        return replace(claim, without=frozenset(without), passed_over=frozenset(passed_over))
 
     def transactional(self, ids: Sequence[int]) -> Claim | None:
         """Those of these deliveries of one publication and destination that are queued, or None where none is."""

@@ -115,6 +115,7 @@ class Desk:
         if messages:
             self.jobs.put(jobs[:messages])
         for job in jobs[messages:]:
+            self._gates.not_admitted(job, self.hop)
             hold = self._gates.hold(SHORTEST_HOLD_SECONDS, "its server is tried with few messages", Reason.THROTTLED)
             self._books.held(job, hold)
 

@@ -75,18 +75,27 @@ class Gatekeeper:
     def answered(self, job: Job, hop: NextHop, exchange: Exchange) -> None:
         """What a reply, or none, says of the place it came from."""
         if exchange.judgement.reason is Reason.THROTTLED and exchange.reply is not None:
-            # behind a relay, only the answer to RCPT is about the recipient's host
-            gate = _gate(job, hop) if exchange.stage is Stage.RCPT or hop.hosts else hop.gate
+            # behind a relay, only the answer to RCPT is about the recipient's host; the relay itself has answered
+            at_rcpt = exchange.stage is Stage.RCPT
+            gate = _gate(job, hop) if at_rcpt or hop.hosts else hop.gate
             self._trip(gate, exchange.reply)
+            self._land({hop.gate, _gate(job, hop)} - {gate}, heard=at_rcpt)
         elif not self._is_whole(job, hop):
             self.landed(job, hop, heard=exchange.reply is not None and exchange.stage is not Stage.CONNECT)
 
     def landed(self, job: Job, hop: NextHop | None, *, heard: bool = False) -> None:
         """It came back: answered, or without a word. `hop` None: it never came to one; its group was asked for it."""
         if self.breakers.troubled:
-            gates = {f"destination:{job.claimed.destination}"} if hop is None else {hop.gate, _gate(job, hop)}
-            for gate in gates:
-                self.breakers.land(gate, int(heard), int(not heard))
+            group = f"destination:{job.claimed.destination}"
+            self._land({group} if hop is None else {hop.gate, _gate(job, hop)}, heard)
+
+    def not_admitted(self, job: Job, hop: NextHop) -> None:
+        """`must_ask` had a breaker, which does not let it through; a relay's, which was asked before the claim, did."""
+        self._land({hop.gate} - {_gate(job, hop)}, heard=False)
+
+    def _land(self, gates: set[str], heard: bool) -> None:
+        for gate in gates:
+            self.breakers.land(gate, int(heard), int(not heard))
 
     def refused(self, hop: NextHop, refusal: HopUnavailable | Exchange) -> None:
         """At the door. Too many connections are this process's to learn; all else with 421 holds for everybody."""

@@ -95,9 +95,9 @@ class Job:
     mail: Mail
 
     def too_late(self, clock: Clock) -> bool:
-        """Whether its conversation may not start any more: its checks are too old, or its lease is over.
+        """Whether its conversation may not start any more: its checks are too old, or its lease is over."""
+        return clock.ticks() > self.lease.start_by or self.lease_over(clock)
 
-        Over by either clock: ticks see a process that was stopped, the wall clock what a sweep goes by.
-        """
-        lease, ticks = self.lease, clock.ticks()
-        return ticks > lease.start_by or ticks > lease.valid_until or clock.now() >= lease.expires_at
+    def lease_over(self, clock: Clock) -> bool:
+        """By either clock: ticks see a process that was stopped, the wall clock what a sweep goes by."""
+        return clock.ticks() > self.lease.valid_until or clock.now() >= self.lease.expires_at

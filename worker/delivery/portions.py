@@ -41,16 +41,12 @@ class BulkLane:
 
 @dataclass(slots=True, eq=False)
 class Portion:
-    """What a lane has in a claim: messages its breakers admitted, tokens of its limits, and rows handed over.
-
-    `passed_over`: it has rows, but a suspect went alone.
-    """
+    """What a lane has in a claim: messages its breakers admitted, tokens of its limits, and rows handed over."""
 
     lane: BulkLane
     admitted: int
     grant: Grant = _NOTHING
     handed: int = 0
-    passed_over: bool = False
 
     @property
     def name(self) -> str:
@@ -116,7 +112,7 @@ class Portions:
                 left -= admission.messages
                 if admission.messages:
                     asked.append(Portion(lane, admission.messages))
-                    # from here on whoever claims answers for what was admitted
+                    # from here on whoever claims answers for what was admitted and granted
                     portions.append(asked[-1])
                 else:
                     lane.open_at = self._clock.ticks() + max(admission.wait, BUSY_SECONDS)

@@ -154,9 +154,9 @@ class Press:
         """
         if not claim.claimed:
             return
-        self._recorder.expect(claim.lease)
         jobs, faults = [], {}
         try:
+            self._recorder.expect(claim.lease)
             for one in claim.claimed:
                 try:
                     jobs.append(Job(one, claim.lease, self._composer.mail_for(one)))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from worker.delivery import queries
 from worker.delivery.bulk import LONGEST_WAIT_SECONDS
+from worker.delivery.claim import Claim
 from worker.delivery.limits import Limits
 from worker.delivery.portions import BUSY_SECONDS, Waited
 from worker.delivery.press import Press
@@ -92,23 +94,19 @@ class Transactional:
         admission = self._press.admit(destination, len(ids))
         if admission.messages == 0:
             return 0, max(admission.wait, BUSY_SECONDS)
-        taken = 0
-        try:
-            taken, wait = self._claim_admitted(publication, destination, ids[: admission.messages])
-        finally:
-            self._press.unused(destination, admission.messages - taken)
-        return taken, wait
-
-    def _claim_admitted(self, publication: str, destination: str, ids: Sequence[int]) -> tuple[int, float]:
         limits = self._limits.of(publication, destination)
-        grant = self._spending.take(limits, len(ids), urgent=True)
-        if grant.tokens == 0:
-            self._waited(grant.blocked_by, grant.wait)
-            return 0, grant.wait
-        claim = self._press.claimer.transactional(ids[: grant.tokens])
-        taken = len(claim.claimed) if claim else 0
-        # sent first, as in bulk
-        if claim is not None:
-            self._press.send(claim)
-        self._spending.claimed(limits, grant, claim, destination)
-        return taken, 0.0
+        claim: Claim | None = None
+        handed = 0
+        with ExitStack() as stack:
+            stack.callback(lambda: self._press.unused(destination, admission.messages - handed))
+            grant = self._spending.take(limits, admission.messages, urgent=True)
+            if grant.tokens == 0:
+                self._waited(grant.blocked_by, grant.wait)
+                return 0, grant.wait
+            # sent first, as in bulk
+            stack.callback(lambda: self._spending.claimed(limits, grant, claim, destination))
+            claim = self._press.claimer.transactional(ids[: grant.tokens])
+            if claim is not None:
+                self._press.send(claim)
+                handed = len(claim.claimed)
+        return handed, 0.0

@@ -19,6 +19,7 @@ class Mutation:
 
 _RECOVER = "tests/integration/delivery/test_recover.py"
 _CLAIM = "tests/integration/delivery/test_claim.py"
+_COURIER = "tests/integration/delivery/test_courier.py"
 
 TABLE = (
     Mutation(
@@ -61,16 +62,22 @@ TABLE = (
     ),
     Mutation(
         "a mail is written down as taken before it is sent", 4, "worker/delivery/carrier.py",
-        "lambda: self._books.begins(job.claimed)",
-        "lambda: self._books._journal.outcome(job.claimed, job.claimed.created_at, Exchange(Stage.BODY, "
+        "self._books.begins(job.claimed)",
+        "self._books._journal.outcome(job.claimed, job.claimed.created_at, Exchange(Stage.BODY, "
         "__import__('worker.domain.replies').domain.replies.Reply(250, '2.0.0', ''), '', 0.0))",
         ("tests/faults/test_promise_4.py::test_what_was_open_at_a_kill_and_was_not_taken_is_sent",),
     ),
     Mutation(
         "a conversation starts after its lease", 4, "worker/delivery/lane.py",
-        "return ticks > lease.start_by or ticks > lease.valid_until or clock.now() >= lease.expires_at",
-        "return ticks > lease.start_by",
-        ("tests/integration/delivery/test_courier.py::test_a_job_past_its_time_is_given_back_unsent",),
+        "return clock.ticks() > self.lease.start_by or self.lease_over(clock)",
+        "return clock.ticks() > self.lease.start_by",
+        (f"{_COURIER}::test_a_job_past_its_time_is_given_back_unsent",),
+    ),
+    Mutation(
+        "a body begins after its lease", 4, "worker/delivery/carrier.py",
+        "if job.lease_over(self._pulse):", "if job.lease_over(self._pulse) and not job:",
+        (f"{_COURIER}::test_a_lease_that_ends_before_the_body_begins_sends_none",
+         "tests/faults/test_promise_4.py::test_a_process_stopped_before_the_body_past_its_lease"),
     ),
     Mutation(
         "a body that begins is not journalled", 4, "worker/delivery/journal.py",

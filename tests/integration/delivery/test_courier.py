@@ -127,6 +127,27 @@ def test_a_job_past_its_time_is_given_back_unsent(
     assert server.messages == []
 
 
+@pytest.mark.parametrize("clocks", [{"valid": 0.3}, {"in_the_ledger": 0.3}], ids=["ticks", "the wall clock"])
+def test_a_lease_that_ends_before_the_body_begins_sends_none(
+    inbox: Inbox, tmp_path: Path, clocks: dict[str, float]
+) -> None:
+    """This process was stopped between MAIL and the server's 354, say: a sweep that found no body has given it back."""
+    with (
+        SmtpServer([Rule("data", delay=0.6, times=1)]) as server,
+        courier(server.port, inbox, tmp_path, connections=1) as (one, journal),
+    ):
+        one.submit(jobs(claimed(1), **clocks))
+        (first,) = inbox.wait_for(1)
+        one.submit(jobs(claimed(2)))
+        inbox.wait_for(2)
+        entries = read_journal(journal.path)
+    assert first.exchange is not None
+    assert (first.exchange.stage, first.exchange.judgement.outcome) == (Stage.DATA, Outcome.UNREACHABLE)
+    # whoever reads the journal after it does not take it for one whose outcome is unknown
+    assert entries[(1, 1)].exchange == first.exchange
+    assert [message.rcpt for message in server.messages] == ["r2@example.com"]
+
+
 def test_a_silent_server_holds_one_row_for_each_connection_and_the_rest_go_back(inbox: Inbox, tmp_path: Path) -> None:
     with (
         SmtpServer([Rule("mail", silent=True)]) as server,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from tests.ledger import assert_counters_agree, seed_campaign, statuses
 from tests.smtpd import SmtpServer
@@ -106,10 +106,31 @@ def test_a_campaign_that_cannot_even_be_failed_leaves_nothing_sending(
     assert statuses(database) == {"queued": 3}
 
 
+@pytest.fixture
+def admitted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """By destination, what breakers admitted and was not landed as unused."""
+    admit, unused = Press.admit, Press.unused
+    admitted: Counter[str] = Counter()
+
+    def admitting(self: Press, destination: str, wanted: int) -> Admission:
+        admission = admit(self, destination, wanted)
+        admitted[destination] += admission.messages
+        return admission
+
+    def landing(self: Press, destination: str, messages: int) -> None:
+        admitted[destination] -= messages
+        unused(self, destination, messages)
+
+    monkeypatch.setattr(Press, "admit", admitting)
+    monkeypatch.setattr(Press, "unused", landing)
+    return admitted
+
+
 @pytest.mark.parametrize("lane", ["bulk", "transactional"])
 def test_a_limiter_that_fails_behind_the_claim_holds_up_nothing(
-    station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch, lane: str
-) -> None:
+    station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch, admitted: Counter[str],
+    lane: str,
+) -> None:  # fmt: skip
     """Redis dies between the tokens and what is given back of them: what is claimed goes out all the same."""
 
     def dead(_self: RedisLimiter, _limits: Sequence[Limit], _grant: Grant, _unused: int) -> None:
@@ -130,6 +151,7 @@ def test_a_limiter_that_fails_behind_the_claim_holds_up_nothing(
         with pytest.raises(LimiterUnavailable):
             send()
         server.wait_for(lambda one: len(one.messages) == 1)
+    assert admitted[""] == 1
 
 
 def seed_both(database: Database, one: Station, slow: int, others: int) -> int:
@@ -193,26 +215,6 @@ def test_others_have_their_portion_of_a_claim_that_is_made_anyway(
     assert_counters_agree(database)
 
 
-@pytest.fixture
-def admitted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """By destination, what breakers admitted and was not landed as unused."""
-    admit, unused = Press.admit, Press.unused
-    admitted: Counter[str] = Counter()
-
-    def admitting(self: Press, destination: str, wanted: int) -> Admission:
-        admission = admit(self, destination, wanted)
-        admitted[destination] += admission.messages
-        return admission
-
-    def landing(self: Press, destination: str, messages: int) -> None:
-        admitted[destination] -= messages
-        unused(self, destination, messages)
-
-    monkeypatch.setattr(Press, "admit", admitting)
-    monkeypatch.setattr(Press, "unused", landing)
-    return admitted
-
-
 def test_a_limiter_that_fails_keeps_no_admission(
     station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch, admitted: Counter[str]
 ) -> None:
@@ -232,36 +234,104 @@ def test_a_limiter_that_fails_keeps_no_admission(
 
 
 @pytest.mark.parametrize("lane", ["bulk", "transactional"])
-def test_a_claim_that_cannot_be_sent_keeps_no_admission(
+def test_a_claim_that_cannot_be_sent_keeps_no_admission_and_no_token(
     station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch, admitted: Counter[str],
     lane: str,
 ) -> None:  # fmt: skip
-    """A mail that cannot be made, and a database that goes away before it can say so: landed once, and none sent."""
+    """The database goes away between two mails: what was admitted and granted comes back once, and none is sent."""
+    mail_for = Composer.mail_for
+
+    def away(self: Composer, claimed: Claimed) -> CompiledParcel:
+        if claimed.address.startswith(("reader1.", "to1@")):
+            raise DatabaseUnavailable("database: away")
+        return mail_for(self, claimed)
+
+    with SmtpServer() as server:
+        one = station(server.url)
+        one.system.__dict__["limits"] = Limits(Limit("overall", 3_600_000, 3600), None, {}, {})
+        seeded = seed_campaign(database, one.system.clock.now(), 3)
+        put_mails(database, 3 if lane == "transactional" else 0, "", seeded.campaign_id)
+        send = partial(one.bulk.turn, seeded.campaign_id) if lane == "bulk" else one.transactional.run
+        with monkeypatch.context() as patch:
+            patch.setattr(Composer, "mail_for", away)
+            with pytest.raises(DatabaseUnavailable):
+                send()
+            assert one.press._recorder.wait_idle(10)
+        assert admitted[""] == len(server.messages) == 0
+        send()
+        assert one.press._recorder.wait_idle(10)
+        assert admitted[""] == len(server.messages) == 3
+        assert one.system.limiter.state(["overall"])[0].used == 3
+    assert_counters_agree(database)
+
+
+def test_a_mail_that_cannot_be_made_and_a_campaign_that_cannot_be_failed_keep_no_admission(
+    station: Callable[[str], Station], database: Database, monkeypatch: pytest.MonkeyPatch, admitted: Counter[str]
+) -> None:
     mail_for = Composer.mail_for
 
     def unmakeable(self: Composer, claimed: Claimed) -> CompiledParcel:
-        if claimed.address.startswith(("reader1.", "to1@")):
+        if claimed.address.startswith("reader1."):
             raise PermanentError("cannot be made")
         return mail_for(self, claimed)
 
     def away(*_: object) -> None:
         raise DatabaseUnavailable("database: away")
 
+    monkeypatch.setattr(Composer, "mail_for", unmakeable)
     with SmtpServer() as server:
         one = station(server.url)
         seeded = seed_campaign(database, one.system.clock.now(), 3)
-        monkeypatch.setattr(Composer, "mail_for", unmakeable)
-        if lane == "bulk":
-            monkeypatch.setattr(queries, "fail_campaign", away)
-            send: Callable[[], object] = partial(one.bulk.turn, seeded.campaign_id)
-        else:
-            put_mails(database, 3, "", seeded.campaign_id)
-            send = one.transactional.run
-        with pytest.raises(DatabaseUnavailable) if lane == "bulk" else nullcontext():
-            send()
+        with monkeypatch.context() as patch:
+            patch.setattr(queries, "fail_campaign", away)
+            with pytest.raises(DatabaseUnavailable):
+                one.bulk.turn(seeded.campaign_id)
         assert one.press._recorder.wait_idle(10)
-        handed = len(server.messages)
-    assert admitted[""] == handed == (0 if lane == "bulk" else 2)
+        assert admitted[""] == len(server.messages) == 0
+        assert statuses(database) == {"queued": 3}
+        one.bulk.turn(seeded.campaign_id)
+        assert one.press._recorder.wait_idle(10)
+        assert admitted[""] == len(server.messages) == 2
+    assert statuses(database) == {"queued": 1, "sent": 2}
+    assert_counters_agree(database)
+
+
+def test_those_that_a_suspect_went_before_come_first(
+    station: Callable[[str], Station], database: Database, claims: list[dict[str, int]]
+) -> None:
+    """Also where the claim ended a row of another: it has not had its turn."""
+    with SmtpServer() as server:
+        one = station(server.url)
+        one.system.__dict__["limits"] = Limits(None, None, {}, {
+            "google": Limit("destination:google", 10, 1.0), "other": Limit("destination:other", 10, 1.0)
+        })  # fmt: skip
+        campaign_id = seed_both(database, one, 2, 4)
+        with database.write() as connection:
+            suspect = update(DeliveryRow).where(DeliveryRow.destination == "google")
+            connection.execute(suspect.values(claims=MAX_CLAIMS - 1))
+            connection.execute(insert(SuppressionRow).values(
+                address="reader2.post-1@example.com", publication="daily", reason="operator",
+                created_at=SystemClock().now(),
+            ))  # fmt: skip
+        claim = one.press.claimer.campaign(campaign_id, {"": 3, "google": 1})
+        assert claim is not None
+        assert (claim.taken(""), claim.ended, {*claim.passed_over}, {*claim.without}) == (2, 1, {"google"}, set())
+        claim = one.press.claimer.campaign(campaign_id, {"other": 1, "google": 1, "": 1})
+        assert claim is not None
+        assert (claim.taken("google"), {*claim.passed_over}, {*claim.without}) == (1, {""}, {"other"})
+
+
+def test_a_suspect_of_the_transactional_lane_goes_alone(station: Callable[[str], Station], database: Database) -> None:
+    one = station("smtp://127.0.0.1:1")
+    seeded = seed_campaign(database, one.system.clock.now(), 0)
+    put_mails(database, 3, "", seeded.campaign_id)
+    with database.write() as connection:
+        connection.execute(update(DeliveryRow).where(DeliveryRow.address.like("to1@%")).values(claims=MAX_CLAIMS - 1))
+        ids = connection.execute(select(DeliveryRow.id).where(DeliveryRow.kind == Kind.TEST)).scalars().all()
+    claimed = [one.press.claimer.transactional(ids) for _ in range(2)]
+    assert [sorted(row.address for row in claim.claimed) if claim else [] for claim in claimed] == [
+        ["to1@other.example"], ["to0@other.example", "to2@other.example"]
+    ]  # fmt: skip
 
 
 def test_a_suspect_and_the_others_have_their_turns(

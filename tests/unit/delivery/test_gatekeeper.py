@@ -8,9 +8,10 @@ from tests.unit.delivery.test_backlog import job
 from worker.delivery.gatekeeper import Gatekeeper
 from worker.delivery.gates import Breakers, InMemoryBreakers
 from worker.delivery.lane import Job
-from worker.delivery.transports.base import RELAY, NextHop
+from worker.delivery.transports.base import RELAY, Exchange, NextHop
 from worker.domain.breaker import Pauses
 from worker.domain.clock import FakeClock
+from worker.domain.replies import Reply, Stage
 
 
 @pytest.fixture
@@ -63,3 +64,40 @@ def test_the_same_servers_under_two_gates_are_two_places(store: InMemoryBreakers
     here.trip("mx:mx.example", None, "421")
     row = to("google")
     assert [gates.shut(row, hop) for hop in (alone, grouped, alone)] == [60, 0, 60]
+
+
+@pytest.mark.parametrize(("stage", "left_alone"), [(Stage.RCPT, "destination:one"), (Stage.MAIL, "relay")])
+def test_one_that_throttles_keeps_nothing_of_the_other(
+    store: InMemoryBreakers, clock: FakeClock, stage: Stage, left_alone: str
+) -> None:
+    """Both try again with this message. Were the other not told, all behind it would wait for it a minute."""
+    here = breakers(store, clock)
+    gates = Gatekeeper(here, clock)
+    both = ("relay", "destination:one")
+    for gate in both:
+        here.trip(gate, None, "421")
+    clock.advance(seconds=61)
+    assert [here.admit(gate, 1).messages for gate in both] == [1, 1]
+    assert [here.admit(gate, 1).messages for gate in both] == [0, 0]
+    reply = Reply(421, "4.7.0", "too many messages from you")
+    gates.answered(to("one"), RELAY, Exchange(stage, reply, "", 0.0))
+    (other,) = set(both) - {left_alone}
+    assert here.wait(left_alone) > 60
+    # answered, the relay takes one more
+    assert here.admit(other, 9).messages == (2 if stage is Stage.RCPT else 1)
+
+
+def test_what_a_domain_does_not_let_through_keeps_nothing_of_its_relay(
+    store: InMemoryBreakers, clock: FakeClock
+) -> None:
+    here = breakers(store, clock)
+    gates = Gatekeeper(here, clock)
+    for gate in ("relay", "domain:a.example"):
+        here.trip(gate, None, "421")
+    clock.advance(seconds=61)
+    row = to("")
+    assert here.admit("domain:a.example", 1).messages == here.admit("relay", 1).messages == 1
+    assert gates.must_ask(row, RELAY) == "domain:a.example"
+    gates.not_admitted(row, RELAY)
+    assert here.admit("relay", 1).messages == 1
+    assert here.admit("domain:a.example", 1).messages == 0
