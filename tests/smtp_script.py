@@ -55,6 +55,8 @@ class Received:
     connection: int
     parameters: str
     """What stood after the path in MAIL FROM."""
+    body_at: float = 0.0
+    """`time.time()` when the first bytes of its body were in."""
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,11 @@ class Session:
             await self._flush()
             await self._more()
             await self._act(at_body)
+        elif not self._input:
+            await self._more()
+        body_at = time.time()
         raw = await self._until_dot()
-        received = self._received(raw.removeprefix(b".").replace(b"\r\n.", b"\r\n"))
+        received = self._received(body_at, raw.removeprefix(b".").replace(b"\r\n.", b"\r\n"))
         rule = self.server.rule("dot", self)
         kept = self.rcpt is not None and (rule is None or rule.accept or not rule.stands_in)
         if kept:
@@ -204,13 +207,14 @@ class Session:
             await self._flush()
             raise _Gone
 
-    def _received(self, data: bytes) -> Received:
+    def _received(self, body_at: float, data: bytes) -> Received:
         head = data[: data.find(b"\r\n\r\n") + 2]
         found = _MESSAGE_ID.search(head)
         return Received(
             self.mail_from or "", self.rcpt or "", data if self.options.keep_bodies else b"",
             found[1].decode("utf-8", "replace") if found else "", len(data), time.time(), self.number, self.parameters,
-        )
+            body_at,
+        )  # fmt: skip
 
     def _forget(self) -> None:
         if self.mail_from is not None:

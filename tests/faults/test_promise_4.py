@@ -104,17 +104,25 @@ def test_a_process_stopped_before_the_body_past_its_lease(system: Callable[..., 
         running.import_readers(60)
         running.emit(post_event())
         wait_until(lambda: server.open_conversations >= 5, 60, running.describe)
-        stopped: psutil.Process = next(one for one in running.family("bulk")[1:] if one.net_connections())
+        held = {one.pid: open_to(one, server) for one in running.family("bulk")[1:]}
+        stopped = psutil.Process(max(held, key=lambda pid: held[pid]))
         stopped.send_signal(signal.SIGSTOP)
+        assert held[stopped.pid] > 0
         assert not server.messages, "it must stand still before the first body"
         running.wait_sent(60, 90)
         stopped.send_signal(signal.SIGCONT)
-        # what it finds on its wires makes it answer, or hang up
+        # it reads that the bodies were asked for, and hangs up
         server.wait_for(lambda one: one.open_conversations == 0, 30)
+        assert len(server.interrupted) >= held[stopped.pid]
         messages = list(server.messages)
     assert doubled(messages) == set()
     assert len({one.rcpt for one in messages}) == 60
     assert_counters_agree(running.database)
+
+
+def open_to(process: psutil.Process, server: SmtpServer) -> int:
+    """Connections to the server; it has others, to Redis and to the database."""
+    return sum(bool(one.raddr) and one.raddr.port == server.port for one in process.net_connections())
 
 
 def doubled(messages: list[Received]) -> set[str]:

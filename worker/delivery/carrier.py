@@ -43,7 +43,11 @@ class _Ready:
 
 
 class _LeaseOver(Exception):
-    """The job is, or soon will be, another process's."""
+    """The job is another process's. `stage`: how far it came; at `CONNECT` not even a body was written down."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        super().__init__(stage)
 
 
 class Carrier:
@@ -174,17 +178,19 @@ class Carrier:
             return await connection.send(
                 ready.envelope, ready.message, lambda: self._begins(job), lambda: self._following(job)
             )
-        except _LeaseOver:
-            return Exchange(Stage.DATA, None, "its lease was over before its body began", 0.0)
+        except _LeaseOver as over:
+            return Exchange(over.stage, None, "its lease was over before its body began", 0.0)
 
     def _begins(self, job: Job) -> None:
         """Its body, unless this process was stopped in the middle of the conversation until others took the job over.
 
-        Looked at after it is written down: they have read that, or they come when this process sends no more of it.
+        They read what is written down once the lease is over, so it is looked at again behind that.
         """
+        if job.lease_over(self._pulse):
+            raise _LeaseOver(Stage.CONNECT)
         self._books.begins(job.claimed)
         if job.lease_over(self._pulse):
-            raise _LeaseOver
+            raise _LeaseOver(Stage.DATA)
 
     async def _open(self, job: Job) -> Connection | None:
         """A new connection, or None after the job was dealt with: the hop is down, or full."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, text, update
@@ -80,6 +80,8 @@ _HELD = (
     .order_by(_D.id)
     .with_for_update(of=_D)
 )
+# Before any moment that a renewal could have looked at its clock.
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOSE = delete(LeaseRow).where(LeaseRow.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -189,6 +191,12 @@ def renew_leases(connection: Connection, ids: Sequence[int], now: datetime, expi
         update(LeaseRow).where(LeaseRow.id.in_(ids), LeaseRow.expires_at > now).values(expires_at=expires_at)
     )
     return set(connection.execute(statement.returning(LeaseRow.id)).scalars())
+
+
+def end_lease(connection: Connection, lease_id: int, now: datetime) -> bool:
+    """Whether it is over; then for good: a renewal that is under way at this moment does not find it any more."""
+    statement = update(LeaseRow).where(LeaseRow.id == lease_id, LeaseRow.expires_at <= now).values(expires_at=_NEVER)
+    return connection.execute(statement).rowcount == 1
 
 
 def leases(connection: Connection) -> Sequence[AnyRow]:

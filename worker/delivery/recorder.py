@@ -186,13 +186,15 @@ class Recorder:
     def _renew(self) -> None:
         """A conversation may be slow: its lease is moved on once half of it is over."""
         half = self._lease.total_seconds() / 2
-        ticks, now = self._clock.ticks(), self._clock.now()
+        soon = self._clock.ticks() + half
         with self._idle:
-            due = [one for one in self._leases.values() if one.valid_until - ticks < half and not one.spoilt]
+            due = [one for one in self._leases.values() if one.valid_until < soon and not one.spoilt]
         if not due:
             return
         try:
             with self._database.write() as connection:
+                # not before: the wait for its turn may be long
+                ticks, now = self._clock.ticks(), self._clock.now()
                 kept = queries.renew_leases(connection, [one.id for one in due], now, now + self._lease)
         except TemporaryError as error:
             log.warning("renewal_waits", error=str(error), leases=len(due))

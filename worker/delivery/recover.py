@@ -116,7 +116,7 @@ class Recovery:
             if dead is not None:
                 # again, now that it can claim no more: what it took since the first look is in this journal too
                 held = self._leases().get(owner, [])
-            due = [one for one in held if gone or one.expires_at <= self._clock.now()]
+            due = [one for one in held if gone or self._over(one)]
             entries = read_journal(path) if here and due else {}
             for one in due:
                 self._take_over(one, entries)
@@ -128,6 +128,16 @@ class Recovery:
             dead.release(bury=True)
             self._died(owner)
         return len(due)
+
+    def _over(self, lease: _Held) -> bool:
+        """Whether its time has passed; then its owner can renew it no more, and only now its journal is read.
+
+        What was seen of it may be old: its owner may have renewed it since, or be about to.
+        """
+        if lease.expires_at > self._clock.now():
+            return False
+        with self._database.write() as connection:
+            return queries.end_lease(connection, lease.id, self._clock.now())
 
     def _take_over(self, lease: _Held, entries: Entries) -> None:
         more = True

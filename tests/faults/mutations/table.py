@@ -39,7 +39,7 @@ TABLE = (
     ),
     Mutation(
         "expired leases of other hosts are left alone", 3, "worker/delivery/recover.py",
-        "if gone or one.expires_at <= self._clock.now()]", "if gone]",
+        "if gone or self._over(one)]", "if gone]",
         (f"{_RECOVER}::test_another_hosts_lease_waits_for_its_end",),
     ),
     Mutation(
@@ -74,10 +74,26 @@ TABLE = (
         (f"{_COURIER}::test_a_job_past_its_time_is_given_back_unsent",),
     ),
     Mutation(
-        "a body begins after its lease", 4, "worker/delivery/carrier.py",
-        "if job.lease_over(self._pulse):", "if job.lease_over(self._pulse) and not job:",
+        "a body begins after its lease", 4, "worker/delivery/lane.py",
+        "return clock.ticks() > self.lease.valid_until or clock.now() >= self.lease.expires_at", "return False",
         (f"{_COURIER}::test_a_lease_that_ends_before_the_body_begins_sends_none",
          "tests/faults/test_promise_4.py::test_a_process_stopped_before_the_body_past_its_lease"),
+    ),
+    Mutation(
+        "a body is written down behind the look at its lease", 4, "worker/delivery/carrier.py",
+        """        self._books.begins(job.claimed)
+        if job.lease_over(self._pulse):
+            raise _LeaseOver(Stage.DATA)
+""",
+        """        self._books.begins(job.claimed)
+""",
+        (f"{_COURIER}::test_a_lease_that_ends_when_the_body_is_written_down_sends_none",),
+    ),
+    Mutation(
+        "a lease is taken over by an old look at it", 4, "worker/delivery/recover.py",
+        "return queries.end_lease(connection, lease.id, self._clock.now())", "return True",
+        (f"{_RECOVER}::test_a_lease_that_was_renewed_since_the_look_stays",
+         f"{_RECOVER}::test_one_that_is_being_taken_over_is_renewed_no_more"),
     ),
     Mutation(
         "a body that begins is not journalled", 4, "worker/delivery/journal.py",

@@ -33,6 +33,7 @@ class Receipt:
 
     at: float
     began: float
+    body_at: float
     rcpt: str
     message_id: str
     date: str
@@ -165,6 +166,7 @@ def _deliveries(connection: Connection, key: bytes) -> list[Delivery]:
 
 def _receipt(one: Mapping[str, Any]) -> Receipt:
     return Receipt(
-        one["at"], one["began"], one["rcpt"], one["message_id"], one["date"], one["connection"], one["answer"]
-    )
+        one["at"], one["began"], one["body_at"], one["rcpt"], one["message_id"], one["date"], one["connection"],
+        one["answer"],
+    )  # fmt: skip
 

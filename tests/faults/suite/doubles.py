@@ -10,7 +10,7 @@ from tests.faults.suite.history import Killed, Stopped
 
 KILLED = "conversation open at a kill"
 CUT = "cut after the final dot"
-STOPPED = "open in a process stopped past its lease"
+STOPPED = "body begun in a process stopped past its lease"
 SET_FORWARD = "open when the clock was set past its lease"
 UNWRITTEN = "open in a process that could write nothing for a lease"
 RELEASED = "held as unknown and released by hand"
@@ -98,8 +98,11 @@ class Causes:
         return one in near[:_AT_A_MOMENT] and _distance(one, moment.since) <= _SLACK_SECONDS
 
     def _open_at(self, one: Receipt, stop: Stopped) -> bool:
-        """Begun before the standstill, and either taken after it or the last thing taken before it."""
-        if one.began > stop.since + _SLACK_SECONDS:
+        """Begun before the standstill, and either taken after it or the last thing taken before it.
+
+        With its body: who stood still past the lease begins none of what was open.
+        """
+        if one.began > stop.since + _SLACK_SECONDS or one.body_at > stop.until:
             return False
         before = [each for each in self._by_connection[one.connection] if each.at <= stop.since + _SLACK_SECONDS]
         return one.at >= stop.until - _SLACK_SECONDS or (bool(before) and max(before, key=lambda each: each.at) is one)

@@ -60,6 +60,7 @@ class Receiver(SmtpServer):
         confirm = None if b"List-Unsubscribe:" in head else _CONFIRM.search(quopri.decodestring(body))
         self._write({
             "event": "accepted", "at": received.at, "began": self._began.get(received.connection, received.at),
+            "body_at": received.body_at,
             "rcpt": received.rcpt, "mail_from": received.mail_from, "message_id": received.message_id,
             "date": date[1].decode("ascii", "replace") if date else "", "connection": received.connection,
             "answer": _answer(self._rule.get(received.connection)), "confirm": confirm[1].decode() if confirm else "",

@@ -131,7 +131,7 @@ def test_a_job_past_its_time_is_given_back_unsent(
 def test_a_lease_that_ends_before_the_body_begins_sends_none(
     inbox: Inbox, tmp_path: Path, clocks: dict[str, float]
 ) -> None:
-    """This process was stopped between MAIL and the server's 354, say: a sweep that found no body has given it back."""
+    """This process was stopped between MAIL and the server's 354, say: a sweep has found no body, and given it back."""
     with (
         SmtpServer([Rule("data", delay=0.6, times=1)]) as server,
         courier(server.port, inbox, tmp_path, connections=1) as (one, journal),
@@ -141,11 +141,64 @@ def test_a_lease_that_ends_before_the_body_begins_sends_none(
         one.submit(jobs(claimed(2)))
         inbox.wait_for(2)
         entries = read_journal(journal.path)
+    # no attempt: neither the server nor the reader is to blame
+    assert first.exchange is None
+    assert set(entries) == {(2, 1)}
+    assert [message.rcpt for message in server.messages] == ["r2@example.com"]
+
+
+def test_a_lease_that_ends_when_the_body_is_written_down_sends_none(
+    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the journal just before that line finds none; who does later must not take it for unknown for ever."""
+    begins = Journal.body_begins
+    (first_job,) = jobs(claimed(1))
+
+    def stopped_then(self: Journal, one: Claimed) -> None:
+        begins(self, one)
+        if one.id == 1:
+            first_job.lease.valid_until = 0.0
+
+    monkeypatch.setattr(Journal, "body_begins", stopped_then)
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path, connections=1) as (one, journal):
+        one.submit([first_job])
+        (first,) = inbox.wait_for(1)
+        one.submit(jobs(claimed(2)))
+        inbox.wait_for(2)
+        entries = read_journal(journal.path)
     assert first.exchange is not None
     assert (first.exchange.stage, first.exchange.judgement.outcome) == (Stage.DATA, Outcome.UNREACHABLE)
-    # whoever reads the journal after it does not take it for one whose outcome is unknown
     assert entries[(1, 1)].exchange == first.exchange
     assert [message.rcpt for message in server.messages] == ["r2@example.com"]
+
+
+def test_one_offered_ahead_whose_lease_ends_is_given_back(
+    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its MAIL and DATA are out, behind the body before it; what comes after it goes over another connection."""
+    begins = Journal.body_begins
+    first, second, third = [jobs(claimed(number))[0] for number in (1, 2, 3)]
+
+    def stopped_then(self: Journal, one: Claimed) -> None:
+        begins(self, one)
+        if one.id == 1:
+            second.lease.valid_until = 0.0
+
+    with SmtpServer() as server, courier(server.port, inbox, tmp_path, connections=1) as (one, journal):
+        # a quick one first: then the next is offered ahead
+        one.submit(jobs(claimed(9)))
+        inbox.wait_for(1)
+        monkeypatch.setattr(Journal, "body_begins", stopped_then)
+        monkeypatch.setattr(Job, "too_late", lambda *_: False)
+        one.submit([first, second])
+        results = {result.claimed.id: result.exchange for result in inbox.wait_for(3)}
+        monkeypatch.undo()
+        one.submit([third])
+        inbox.wait_for(4)
+        entries = read_journal(journal.path)
+    assert results[2] is None
+    assert (2, 1) not in entries
+    assert [message.rcpt for message in server.messages] == [f"r{number}@example.com" for number in (9, 1, 3)]
 
 
 def test_a_silent_server_holds_one_row_for_each_connection_and_the_rest_go_back(inbox: Inbox, tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select, update
 
 from tests.ledger import Seeded, assert_counters_agree, seed_campaign, statuses
+from worker.delivery import queries, recover
 from worker.delivery.claim import MAX_CLAIMS, Claim, Claimer
-from worker.delivery.journal import Deceased, Journal, host_id, read_journal
+from worker.delivery.journal import Deceased, Entries, Journal, host_id, read_journal
 from worker.delivery.record import RecordPolicy
 from worker.delivery.recover import Recovery
 from worker.delivery.transports.base import Exchange
@@ -81,6 +84,50 @@ def test_a_living_owner_keeps_its_lease_until_it_expires(
     assert recovery(database, clock, tmp_path).run() == 1
     assert statuses(database) == {"sent": 1, "queued": 1}
     assert journal.path.exists()
+    journal.close()
+
+
+def test_a_lease_that_was_renewed_since_the_look_stays(
+    database: Database, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweep was stopped in between, or waited long for its turn to write."""
+    seeded = seed_campaign(database, clock.now(), 1)
+    take(database, clock, seeded, "elsewhere:1-aa.journal")
+    clock.advance(seconds=31)
+    look = queries.leases
+
+    def and_renewed(connection: Connection) -> Sequence[Any]:
+        rows = look(connection)
+        with database.write() as writing:
+            renewed = update(LeaseRow).values(expires_at=clock.now() + timedelta(seconds=30))
+            writing.execute(renewed)
+        return rows
+
+    monkeypatch.setattr(queries, "leases", and_renewed)
+    assert recovery(database, clock, tmp_path).run() == 0
+    assert statuses(database) == {"sending": 1}
+
+
+def test_one_that_is_being_taken_over_is_renewed_no_more(
+    database: Database, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By an owner who looked at its clock before the end, and was stopped: it would send what no journal said."""
+    seeded = seed_campaign(database, clock.now(), 1)
+    journal = Journal(tmp_path)
+    claim = take(database, clock, seeded, journal.owner)
+    before = clock.now()
+    clock.advance(seconds=31)
+    kept: list[set[int]] = []
+
+    def and_renew(path: Path) -> Entries:
+        with database.write() as connection:
+            kept.append(queries.renew_leases(connection, [claim.lease.id], before, before + timedelta(seconds=60)))
+        return read_journal(path)
+
+    monkeypatch.setattr(recover, "read_journal", and_renew)
+    assert recovery(database, clock, tmp_path).run() == 1
+    assert kept == [set()]
+    assert statuses(database) == {"queued": 1}
     journal.close()
 
 

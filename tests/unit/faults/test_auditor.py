@@ -20,7 +20,7 @@ def delivery(number: int = 1, status: str = "sent", **change: object) -> Deliver
 
 
 def receipt(number: int = 1, at: float = 100.0, **change: object) -> Receipt:
-    one = Receipt(at, at - 0.1, f"r{number}@example.com", f"<{number}@x>", "Sun, 9 Feb", 3, "250")
+    one = Receipt(at, at - 0.1, at - 0.05, f"r{number}@example.com", f"<{number}@x>", "Sun, 9 Feb", 3, "250")
     return replace(one, **change)  # type: ignore[arg-type]
 
 
@@ -125,7 +125,10 @@ STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
         (ORPHANED, receipt(), Call(6666, 101.1, quit=False), "unexplained"),
         (OTHERS, receipt(), Call(6666, 100.4, quit=False), "unexplained"),
         (ORPHANED, receipt(began=98.9), Call(6666, 100.4, quit=False), "unexplained"),
-        (STOPPED, receipt(), Call(5555, 110.0, quit=True), "open in a process stopped past its lease"),
+        (STOPPED, receipt(), Call(5555, 110.0, quit=True), "body begun in a process stopped past its lease"),
+        (STOPPED, receipt(at=106.2, began=99.9, body_at=99.95), Call(5555, 110.0, quit=True),
+         "body begun in a process stopped past its lease"),
+        (STOPPED, receipt(at=106.2, began=99.9, body_at=106.1), Call(5555, 110.0, quit=True), "unexplained"),
         (STOPPED, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
         (History(released={1: 101.0}), receipt(), Call(1, 110.0, quit=True), "held as unknown and released by hand"),
         (History(journals_lost_at=[100.2]), receipt(), Call(1, 110.0, quit=True), "journal lost with its host"),
