@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.audience import SubscriptionStatus, SuppressionReason
@@ -80,8 +80,6 @@ _HELD = (
     .order_by(_D.id)
     .with_for_update(of=_D)
 )
-# Before any moment that a renewal could have looked at its clock.
-_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOSE = delete(LeaseRow).where(LeaseRow.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -185,17 +183,18 @@ def close_leases(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(_CLOSE, {"ids": ids})
 
 
-def renew_leases(connection: Connection, ids: Sequence[int], now: datetime, expires_at: datetime) -> set[int]:
-    """Move the end of leases that still stand; the ids that were renewed."""
-    statement = (
-        update(LeaseRow).where(LeaseRow.id.in_(ids), LeaseRow.expires_at > now).values(expires_at=expires_at)
-    )
+def renew_leases(
+    connection: Connection, ends: Mapping[int, datetime], now: datetime, expires_at: datetime
+) -> set[int]:
+    """Move the end of leases that still stand, and where it is what their owner knows; the ids that were renewed."""
+    known = tuple_(LeaseRow.id, LeaseRow.expires_at).in_(list(ends.items()))
+    statement = update(LeaseRow).where(known, LeaseRow.expires_at > now).values(expires_at=expires_at)
     return set(connection.execute(statement.returning(LeaseRow.id)).scalars())
 
 
 def end_lease(connection: Connection, lease_id: int, now: datetime) -> bool:
-    """Whether it is over; then for good: a renewal that is under way at this moment does not find it any more."""
-    statement = update(LeaseRow).where(LeaseRow.id == lease_id, LeaseRow.expires_at <= now).values(expires_at=_NEVER)
+    """Whether it is over; then for good: its end is moved, and its owner, who does not know it, cannot renew it."""
+    statement = update(LeaseRow).where(LeaseRow.id == lease_id, LeaseRow.expires_at < now).values(expires_at=now)
     return connection.execute(statement).rowcount == 1
 
 

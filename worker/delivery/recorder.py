@@ -188,14 +188,15 @@ class Recorder:
         half = self._lease.total_seconds() / 2
         soon = self._clock.ticks() + half
         with self._idle:
-            due = [one for one in self._leases.values() if one.valid_until < soon and not one.spoilt]
+            due = [one for one in self._leases.values() if 0 < one.valid_until < soon and not one.spoilt]
         if not due:
             return
         try:
             with self._database.write() as connection:
                 # not before: the wait for its turn may be long
                 ticks, now = self._clock.ticks(), self._clock.now()
-                kept = queries.renew_leases(connection, [one.id for one in due], now, now + self._lease)
+                ends = {one.id: one.expires_at for one in due}
+                kept = queries.renew_leases(connection, ends, now, now + self._lease)
         except TemporaryError as error:
             log.warning("renewal_waits", error=str(error), leases=len(due))
             return
@@ -203,3 +204,6 @@ class Recorder:
             if lease.id in kept:
                 lease.valid_until = ticks + self._lease.total_seconds()
                 lease.expires_at = now + self._lease
+            else:
+                # taken over, or over: whatever the clocks say from now on, nothing of it begins
+                lease.valid_until = 0.0

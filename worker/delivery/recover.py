@@ -134,7 +134,7 @@ class Recovery:
 
         What was seen of it may be old: its owner may have renewed it since, or be about to.
         """
-        if lease.expires_at > self._clock.now():
+        if lease.expires_at >= self._clock.now():
             return False
         with self._database.write() as connection:
             return queries.end_lease(connection, lease.id, self._clock.now())

@@ -32,6 +32,7 @@ class Causes:
             by_connection[one.connection].append(one)
         self._last = {number: max(found, key=lambda one: one.at) for number, found in by_connection.items()}
         self._by_connection = by_connection
+        self._ids = {one.message_id: one.id for one in books.deliveries}
         self._killed_ports = {port: kill for kill in books.history.killed for port in kill.ports}
 
     def of(self, delivery: Delivery, earlier: Receipt, later: Receipt) -> str | None:
@@ -95,14 +96,19 @@ class Causes:
         if call is None or call.port not in moment.ports:
             return False
         near = sorted(self._by_connection[one.connection], key=lambda each: _distance(each, moment.since))
-        return one in near[:_AT_A_MOMENT] and _distance(one, moment.since) <= _SLACK_SECONDS
+        at_hand = one in near[:_AT_A_MOMENT] and _distance(one, moment.since) <= _SLACK_SECONDS
+        return at_hand and self._has_body(one, moment)
+
+    def _has_body(self, one: Receipt, stop: Stopped) -> bool:
+        """It was out before the standstill was over, or its process had written down that it begins."""
+        return one.body_at <= stop.until or self._ids.get(one.message_id) in stop.bodies
 
     def _open_at(self, one: Receipt, stop: Stopped) -> bool:
         """Begun before the standstill, and either taken after it or the last thing taken before it.
 
         With its body: who stood still past the lease begins none of what was open.
         """
-        if one.began > stop.since + _SLACK_SECONDS or one.body_at > stop.until:
+        if one.began > stop.since + _SLACK_SECONDS or not self._has_body(one, stop):
             return False
         before = [each for each in self._by_connection[one.connection] if each.at <= stop.since + _SLACK_SECONDS]
         return one.at >= stop.until - _SLACK_SECONDS or (bool(before) and max(before, key=lambda each: each.at) is one)

@@ -26,14 +26,23 @@ class Killed:
     gone_at: float = 0.0
 
 
+@dataclass(frozen=True)
+class Open:
+    """In processes that stand still: ports of connections, and deliveries whose body their journals say was begun."""
+
+    ports: frozenset[int]
+    bodies: frozenset[int]
+
+
 @dataclass
 class Stopped:
-    """A process that stood still; `until` is infinite while it does."""
+    """A process that stood still; `until` is infinite while it does. What was open in it, as in `Open`."""
 
     since: float
     until: float
     what: str
     ports: frozenset[int]
+    bodies: frozenset[int] = frozenset()
 
 
 @dataclass
@@ -86,19 +95,19 @@ class History:
             self.lines.append(f"{time.time() - self.began:6.2f}  {line}")
 
     @contextmanager
-    def standing_still(self, what: str, ports: frozenset[int]) -> Iterator[None]:
-        with _lasting(self.stopped, what, ports):
+    def standing_still(self, what: str, seen: Open) -> Iterator[None]:
+        with _lasting(self.stopped, what, seen):
             yield
 
     @contextmanager
-    def writing_nothing(self, what: str, ports: frozenset[int]) -> Iterator[None]:
-        with _lasting(self.unwritable, what, ports):
+    def writing_nothing(self, what: str, seen: Open) -> Iterator[None]:
+        with _lasting(self.unwritable, what, seen):
             yield
 
 
 @contextmanager
-def _lasting(into: list[Stopped], what: str, ports: frozenset[int]) -> Iterator[None]:
-    one = Stopped(time.time(), float("inf"), what, ports)
+def _lasting(into: list[Stopped], what: str, seen: Open) -> Iterator[None]:
+    one = Stopped(time.time(), float("inf"), what, seen.ports, seen.bodies)
     into.append(one)
     try:
         yield

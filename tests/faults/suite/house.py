@@ -15,9 +15,10 @@ from pathlib import Path
 import psutil
 
 from tests.faults.suite.clocks import ShiftedClock
-from tests.faults.suite.history import History, Killed, Stopped
+from tests.faults.suite.history import History, Killed, Open, Stopped
 from tests.running import Running
 from tests.servers import REPOSITORY
+from worker.delivery.journal import read_journal
 
 PARTS = ("api", "transactional", "bulk", "scheduler")
 SECOND_SCHEDULER = "scheduler-2"
@@ -165,29 +166,35 @@ class House(Running):
         return not alive
 
     @contextmanager
-    def _still(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
-        """Stopped; their ports."""
+    def _still(self, processes: Sequence[psutil.Process]) -> Iterator[Open]:
+        """Stopped; what is open in them."""
         _send(processes, signal.SIGSTOP)
         try:
-            yield self.ports(processes)
+            yield Open(self.ports(processes), self._bodies(processes))
         finally:
             _send(processes, signal.SIGCONT)
 
     @contextmanager
-    def frozen(self, processes: Sequence[psutil.Process]) -> Iterator[frozenset[int]]:
-        """Stopped while something is done to them, so that none opens or closes a connection: their ports."""
+    def frozen(self, processes: Sequence[psutil.Process]) -> Iterator[Open]:
+        """Stopped while something is done to them, so that none opens or closes a connection: what is open."""
         since = time.time()
-        with self._still(processes) as ports:
+        with self._still(processes) as seen:
             try:
-                yield ports
+                yield seen
             finally:
                 if (now := time.time()) > since + _LONG_FREEZE_SECONDS:
-                    self.history.stopped.append(Stopped(since, now, "frozen", ports))
+                    self.history.stopped.append(Stopped(since, now, "frozen", seen.ports, seen.bodies))
 
     @contextmanager
     def standing_still(self, what: str, processes: Sequence[psutil.Process]) -> Iterator[None]:
-        with self._still(processes) as ports, self.history.standing_still(what, ports):
+        with self._still(processes) as seen, self.history.standing_still(what, seen):
             yield
+
+    def _bodies(self, processes: Sequence[psutil.Process]) -> frozenset[int]:
+        """Deliveries whose body was begun, and nothing more is written down of it."""
+        journals = [path for one in processes for path in self.settings.journal_dir.glob(f"{one.pid}-*.journal")]
+        said = [item for path in journals for item in read_journal(path).items()]
+        return frozenset(delivery for (delivery, _), entry in said if entry.exchange is None)
 
     def next_version(self) -> Path:
         """A copy of the code with one more migration, as a new version would be."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from sqlalchemy import Connection, select
@@ -17,6 +18,7 @@ from tests.running import wait_until
 from worker.delivery import queries
 from worker.delivery.claim import Claim, Claimer
 from worker.delivery.journal import Journal
+from worker.delivery.lane import Job, Mail
 from worker.delivery.parcels import Claimed, Result
 from worker.delivery.record import RecordPolicy
 from worker.delivery.recorder import Recorder
@@ -118,6 +120,22 @@ def test_a_fault_in_the_renewal_does_not_end_the_thread(
     one.take(result(found.claimed[0], ACCEPTED))
     assert one.wait_idle(10)
     assert statuses(database) == {"sent": 1}
+
+
+def test_nothing_begins_under_a_lease_that_could_not_be_renewed(database: Database, recorder: Make) -> None:
+    """A sweep has ended it, on another host, say, whose clock is ahead: by ours there is time left."""
+    seeded = seed_campaign(database, SystemClock().now(), 1)
+    found = claim(database, seeded, "here:1.journal")
+    with database.write() as connection:
+        assert queries.end_lease(connection, found.lease.id, SystemClock().now() + timedelta(seconds=31))
+    one = recorder(policy())
+    found.lease.valid_until = SystemClock().ticks() + 10
+    one.expect(found.lease)
+    wait_until(lambda: found.lease.valid_until == 0.0, 10)
+    job = Job(found.claimed[0], found.lease, cast(Mail, None))
+    assert job.lease_over(SystemClock())
+    one.take(Result(found.claimed[0], SystemClock().now(), None))
+    assert one.wait_idle(10)
 
 
 def test_a_result_nobody_waits_for_does_not_end_the_thread(database: Database, recorder: Make) -> None:

@@ -121,7 +121,8 @@ def test_one_that_is_being_taken_over_is_renewed_no_more(
 
     def and_renew(path: Path) -> Entries:
         with database.write() as connection:
-            kept.append(queries.renew_leases(connection, [claim.lease.id], before, before + timedelta(seconds=60)))
+            ends = {claim.lease.id: claim.lease.expires_at}
+            kept.append(queries.renew_leases(connection, ends, before, before + timedelta(seconds=60)))
         return read_journal(path)
 
     monkeypatch.setattr(recover, "read_journal", and_renew)

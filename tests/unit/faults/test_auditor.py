@@ -110,6 +110,7 @@ OTHERS = History(killed=[Killed(99.0, "api", frozenset(), gone_at=100.5)])
 FORWARD = History(set_forward=[Stopped(99.95, 99.95, "clock", frozenset({5555}))])
 FULL = History(unwritable=[Stopped(100.0, 103.0, "a full disk", frozenset({5555}))])
 STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
+JUST_BEGUN = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}), frozenset({1}))])
 
 
 @pytest.mark.parametrize(
@@ -129,11 +130,14 @@ STOPPED = History(stopped=[Stopped(100.0, 106.0, "child", frozenset({5555}))])
         (STOPPED, receipt(at=106.2, began=99.9, body_at=99.95), Call(5555, 110.0, quit=True),
          "body begun in a process stopped past its lease"),
         (STOPPED, receipt(at=106.2, began=99.9, body_at=106.1), Call(5555, 110.0, quit=True), "unexplained"),
+        (JUST_BEGUN, receipt(at=106.2, began=99.9, body_at=106.1), Call(5555, 110.0, quit=True),
+         "body begun in a process stopped past its lease"),
         (STOPPED, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
         (History(released={1: 101.0}), receipt(), Call(1, 110.0, quit=True), "held as unknown and released by hand"),
         (History(journals_lost_at=[100.2]), receipt(), Call(1, 110.0, quit=True), "journal lost with its host"),
         (FORWARD, receipt(), Call(5555, 110.0, quit=True), SET_FORWARD),
         (FORWARD, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
+        (FORWARD, receipt(body_at=99.96), Call(5555, 110.0, quit=True), "unexplained"),
         (FULL, receipt(), Call(5555, 110.0, quit=True), UNWRITTEN),
         (FULL, receipt(), Call(6666, 110.0, quit=True), "unexplained"),
     ],

@@ -120,7 +120,7 @@ class Connection(Protocol):
         byte of the body is written: from then on the outcome may be unknown. What it raises is passed on,
         and closes the connection, as a cancellation does.
 
-        `following` may be asked, once, while the body goes out: what it names can then be offered in the same
+        `following` may be asked, once, before the body goes out: what it names can then be offered in the same
         write. If it is not what comes next (the very same envelope), the connection must be closed.
         """
 

@@ -89,8 +89,10 @@ class SmtpConnection:
             ending = await self._offer(commands, written=ahead is not None)
             if ending is not None:
                 return ending
+            data = body(message, self._offer_ahead(following))
+            # with nothing but the write behind it: what it checks holds for the first byte
             before_body()
-            self._wire.write(body(message, self._offer_ahead(following)))
+            self._wire.write(data)
             return self._conclude(await self._wire.replies(1, self._done_timeout))
         except BaseException:
             # cancelled, or the journal failed: there is nothing on this line that could be gone on with

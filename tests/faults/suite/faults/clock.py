@@ -17,11 +17,11 @@ def _register(name: str, seconds: int) -> None:
         assert bed.clock is not None
         lasts = rng.uniform(2.0, 6.0)
         with ExitStack() as stack:
-            with bed.house.frozen(bed.house.everybody()) as ports:
+            with bed.house.frozen(bed.house.everybody()) as seen:
                 stack.enter_context(bed.clock.set_by(seconds))
                 if seconds > 0:
                     now = bed.history.now()
-                    bed.history.set_forward.append(Stopped(now, now, "clock", ports))
+                    bed.history.set_forward.append(Stopped(now, now, "clock", seen.ports, seen.bodies))
             bed.pause(lasts)
         return f"the clock {seconds:+d} s for {lasts:.1f} s"
 

@@ -42,10 +42,10 @@ def _writing_nothing(bed: Bed, processes: Sequence[psutil.Process], limit: int) 
     A connection whose line will not go into the journal is closed at once.
     """
     with ExitStack() as stack:
-        with bed.house.frozen(processes) as ports:
+        with bed.house.frozen(processes) as seen:
             stack.enter_context(_full([one.pid for one in processes], limit))
         if bed.postgres is None:
-            stack.enter_context(bed.history.writing_nothing("a full disk", ports))
+            stack.enter_context(bed.history.writing_nothing("a full disk", seen))
         yield
 
 
