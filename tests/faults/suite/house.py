@@ -123,7 +123,7 @@ class House(Running):
     def sigkill(self, what: str, victims: Sequence[psutil.Process], others: Sequence[psutil.Process] = ()) -> Killed:
         """SIGKILL the victims; `others` are those that die with them. Stopped first, to see what is open just then."""
         everybody = [*victims, *others]
-        _send(everybody, signal.SIGSTOP)
+        _stop(everybody)
         killed = Killed(time.time(), what, self.ports(everybody))
         self.history.killed.append(killed)
         _send(victims, signal.SIGKILL)
@@ -132,7 +132,7 @@ class House(Running):
 
     def sigterm(self, what: str, victim: psutil.Process) -> None:
         """To a process that has no orderly end of its own, and may die of it at once."""
-        _send([victim], signal.SIGSTOP)
+        _stop([victim])
         self.history.killed.append(Killed(time.time(), what, self.ports([victim])))
         _send([victim], signal.SIGTERM)
         _send([victim], signal.SIGCONT)
@@ -168,7 +168,7 @@ class House(Running):
     @contextmanager
     def _still(self, processes: Sequence[psutil.Process]) -> Iterator[Open]:
         """Stopped; what is open in them."""
-        _send(processes, signal.SIGSTOP)
+        _stop(processes)
         try:
             yield Open(self.ports(processes), self._bodies(processes))
         finally:
@@ -231,6 +231,25 @@ def _send(processes: Iterable[psutil.Process], number: signal.Signals) -> None:
     for one in processes:
         with suppress(psutil.NoSuchProcess):
             os.kill(one.pid, number)
+
+
+def _stop(processes: Sequence[psutil.Process]) -> None:
+    """SIGSTOP, and wait until it has taken effect: on a busy machine their threads go on for milliseconds."""
+    _send(processes, signal.SIGSTOP)
+    until = time.monotonic() + _STOP_SECONDS
+    while any(map(_runs, processes)) and time.monotonic() < until:
+        time.sleep(0.0005)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether a thread of it is not stopped yet."""
+    try:
+        stats = [path.read_text("ascii", "replace") for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    except (FileNotFoundError, ProcessLookupError):
+        # a thread, or all of it, has just ended
+        return Path(f"/proc/{process.pid}").exists()
+    # behind the name, which may have spaces in it: T, or Z and X where it has ended
+    return any(stat.rpartition(")")[2].split()[0] not in "TZX" for stat in stats)
 
 
 _MIGRATION = '''"""A column that the next version needs."""
