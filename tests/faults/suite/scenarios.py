@@ -15,6 +15,8 @@ from tests.faults.suite.run import Result, run
 from tests.faults.suite.schedule import Schedule, Step
 
 KILLS = 20
+# Each waits until somebody sends again, and the campaign goes on while one of several processes is gone.
+_KILLED_BY = 0.55
 EMPTIED = 3
 # What the receiving server may see above a limit, for the network's jitter: promise 6.
 _JITTER = 1.05
@@ -31,10 +33,10 @@ class Scenario:
     play: Callable[[str, int, int, Say], Result]
 
 
-def _steps(seed: int, names: list[str]) -> tuple[Step, ...]:
-    """Evenly over the campaign."""
+def _steps(seed: int, names: list[str], last: float = 1.0) -> tuple[Step, ...]:
+    """Evenly over the campaign, or the first part of it."""
     rng = random.Random(seed)
-    return tuple(Step((n + 1) / (len(names) + 1), name, rng.getrandbits(32)) for n, name in enumerate(names))
+    return tuple(Step(last * (n + 1) / (len(names) + 1), name, rng.getrandbits(32)) for n, name in enumerate(names))
 
 
 def _perform(schedule: Schedule) -> Result:
@@ -45,9 +47,16 @@ def _perform(schedule: Schedule) -> Result:
 def kills(database: str, readers: int, seed: int, say: Say) -> Result:
     """SIGKILL of random worker processes, at full speed: nothing lost, few doubles."""
     setting = Setting(database, readers, None)
-    result = _perform(Schedule(seed, setting, _steps(seed, ["kill-any-worker"] * KILLS), ()))
+    result = _perform(Schedule(seed, setting, _steps(seed, ["kill-any-worker"] * KILLS, _KILLED_BY), ()))
     doubles, most = result.verdict.doubles.total(), KILLS * CONNECTIONS
-    say(f"{KILLS} kills, {readers:,} recipients: {doubles} doubles, {most} allowed (x {CONNECTIONS} connections)")
+    last = max(one.at for one in result.books.receipts)
+    meanwhile = sum(one.at < last for one in result.books.history.killed)
+    say(
+        f"{KILLS} kills, {meanwhile} before the last mail, {readers:,} recipients: {doubles} doubles, {most} allowed "
+        f"(x {CONNECTIONS} connections)"
+    )
+    if meanwhile < KILLS:
+        result.verdict.findings.append(Finding("slow", f"{KILLS - meanwhile} kills came when all was sent"))
     if doubles > most:
         result.verdict.findings.append(Finding("doubled", f"{doubles} doubles, more than {most}"))
     return result

@@ -72,7 +72,7 @@ def kill_any(bed: Bed, rng: random.Random) -> str:
     draw = rng.random()
     house = bed.house
     until = time.monotonic() + _SENDING_AGAIN_SECONDS
-    while len(house.senders()) < 2 and time.monotonic() < until:
+    while not house.senders() and time.monotonic() < until:
         time.sleep(0.02)
     workers = [*house.processes("bulk"), *house.processes("transactional")[1:]]
     victim = workers[int(draw * len(workers))]
