@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.bed import PLENTY, Setup
-from benchmarks.lanes import NORTH, SOUTH, beside, in_turns
+from benchmarks.lanes import NORTH, SOUTH, beside, in_turns, part
 from benchmarks.report import Options, Result
 
 _READERS = 90_000
@@ -33,7 +33,7 @@ def run(options: Options) -> Result:
         data[name] = {"alone": alone, **found}
         south = found["south"]
         rows.append(
-            (what, setup.database, found["part"], f"{found['beside']:,.0f}", f"{south['while_busy']}/s",
+            (what, setup.database, part(found), f"{found['beside']:,.0f}", f"{south['while_busy']}/s",
              south["busiest_second"])
         )  # fmt: skip
         notes.append(in_turns(alone, ways))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import mean, median
+from statistics import mean, stdev
 from typing import Any
 
 from sqlalchemy import func, select
@@ -18,7 +18,7 @@ from worker.storage.models import DeliveryRow
 
 NORTH, SOUTH = DOMAINS
 # One says little: the same thing twice differs by a tenth, and now and then by a quarter.
-_TURNS = 5
+_TURNS = 10
 
 Then = Callable[[Bed, PythonSink], float]
 Turn = tuple[float, float, dict[str, Any]]
@@ -29,9 +29,9 @@ def beside(
     setup: Setup, spread: Sequence[str], ways: Mapping[str, Sequence[str]], then: Then | None = None
 ) -> tuple[list[float], dict[str, dict[str, Any]]]:
     """The north's speed (mails/s at the sink) alone, in turns with what it is beside the others, in each of `ways` in
-    which those are held up: `parts`, each by the mean of the two alone around it, and `part`, their median. And
-    the others' own figures in the last turn (`south`), `while_busy` being their mails/s from the event until the north
-    was done.
+    which those are held up: `parts`, each by the mean of the two alone around it, `part`, their mean, and `error`, its
+    standard error. And the others' own figures in the last turn (`south`), `while_busy` being their mails/s from the
+    event until the north was done.
 
     `spread`: the domains of the readers in turn. A way has options for the sink. `then` is called when the north is
     done, before the sink is asked; what it returns is the others' figure `then`.
@@ -55,9 +55,15 @@ def beside(
 def _figures(turns: Sequence[Turn], south_readers: int) -> dict[str, Any]:
     parts = [round(one / around, 3) for one, around, _ in turns]
     return {
-        "beside": median(one for one, *_ in turns), "parts": parts, "part": median(parts),
+        "beside": mean(one for one, *_ in turns), "parts": parts, "part": round(mean(parts), 3),
+        "error": round(stdev(parts) / len(parts) ** 0.5, 3),
         "south_readers": south_readers, "south": turns[-1][2],
     }  # fmt: skip
+
+
+def part(found: Mapping[str, Any]) -> str:
+    """For a table."""
+    return f"{found['part']} ± {found['error']}"
 
 
 def in_turns(alone: Sequence[float], found: Mapping[str, dict[str, Any]]) -> str:

@@ -103,7 +103,7 @@ class Sink(asyncio.Protocol):
     def _end(self, size: int, rest: bytes) -> bytes:
         self._size += size
         self._tail = None
-        if self._house.slow and self._domain == self._house.slow:
+        if self._domain == self._house.slow:
             self._held = rest
             asyncio.get_running_loop().call_later(_SLOW_SECONDS, self._late)
             return b""
@@ -150,8 +150,8 @@ class Sink(asyncio.Protocol):
 
     def _refusal(self, line: bytes) -> bytes:
         self._recipient = line.partition(b"<")[2].partition(b">")[0]
-        house = self._house
-        return house.refusal(self._domain, self) if house.refused or house.two else b""
+        # looked at for nobody, too: what a message costs here must not depend on what is being measured
+        return self._house.refusal(self._domain, self)
 
 
 async def serve(house: House) -> None:

@@ -7,7 +7,7 @@ import signal
 import time
 
 from benchmarks.bed import Bed, Setup
-from benchmarks.lanes import NORTH, SOUTH, beside, in_turns
+from benchmarks.lanes import NORTH, SOUTH, beside, in_turns, part
 from benchmarks.report import Options, Result
 from benchmarks.sinks import PythonSink
 
@@ -28,7 +28,7 @@ def run(options: Options) -> Result:
     for one in found.values():
         assert one["south"]["messages"] == one["south_readers"], one
     rows = [
-        (name, one["part"], f"{one['beside']:,.0f}", f"{one['south']['while_busy']}/s", f"{one['south']['refused']:,}",
+        (name, part(one), f"{one['beside']:,.0f}", f"{one['south']['while_busy']}/s", f"{one['south']['refused']:,}",
          f"{one['south_readers']:,} in {one['south']['then']} s")
         for name, one in found.items()
     ]  # fmt: skip
