@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import email_validator
 from email_validator import EmailNotValidError, validate_email
 
+from worker.domain.audience import address_key
 from worker.domain.errors import InvalidInput
 
 # RFC 5321 §4.5.3.1.3 as corrected by erratum 1690; characters here, the validator counts octets too.
@@ -62,7 +63,8 @@ def _validated(text: str, field: str) -> Address:
     domain = found.ascii_domain
     # the validator writes INFO@ as info@; what was given is what is written to
     local = unicodedata.normalize("NFC", found.original.rpartition("@")[0])
-    return Address(f"{local}@{domain}", f"{_fold(local)}@{domain}", domain)
+    email = f"{local}@{domain}"
+    return Address(email, address_key(email), domain)
 
 
 def _plain(text: str) -> Address | None:
@@ -74,11 +76,6 @@ def _plain(text: str) -> Address | None:
         return None
     local = match["local"]
     return Address(f"{local}@{domain}", f"{local.lower()}@{domain}", domain)
-
-
-def _fold(local: str) -> str:
-    """Canonical caseless form (Unicode §3.13, D145), composed."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", local).casefold())
 
 
 def _refuse_oddities(text: str, field: str) -> None:

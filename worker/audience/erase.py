@@ -15,6 +15,7 @@ from worker.audience.addresses import Address, parse_address
 from worker.audience.queries import AnyRow
 from worker.domain.delivery import OPEN, DeliveryStatus, Reason
 from worker.domain.errors import InvalidInput
+from worker.storage import turnstile
 from worker.storage.moves import Move, record_moves
 
 
@@ -42,6 +43,9 @@ class Erased:
 def erase(connection: Connection, address: Address, now: datetime) -> Erased:
     """Erase them at every publication. Their mail that has not gone out ends as cancelled."""
     queries.lock_sign_up(connection, address.address, "")
+    # a look through many events, and planning waits from there on
+    named = _events_naming(connection, address)
+    turnstile.keeps_plans_out(connection)
     found = queries_erasing.subscribers_with(connection, address.address)
     ids = [row.id for row in found]
     emails = sorted({address.email, address.address, *(row.email for row in found)})
@@ -51,7 +55,7 @@ def erase(connection: Connection, address: Address, now: datetime) -> Erased:
     queries_erasing.end_subscriptions(connection, ids, now)
     consents = queries_erasing.clear_consents(connection, ids)
     labels = queries_erasing.delete_labels(connection, ids)
-    events = sorted({*queries_erasing.events_of(connection, ids), *_events_naming(connection, address)})
+    events = sorted({*queries_erasing.events_of(connection, ids), *named})
     queries_erasing.clear_events(connection, events)
     queries_erasing.clear_subscribers(connection, ids, now)
     kept = queries_erasing.blur_suppressions(connection, address.address)

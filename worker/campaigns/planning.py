@@ -26,6 +26,7 @@ from worker.domain.delivery import DeliveryStatus, Reason
 from worker.domain.doorbell import Doorbell
 from worker.domain.errors import PermanentError
 from worker.domain.publication import Publication
+from worker.storage import turnstile
 from worker.storage.database import Database
 from worker.storage.moves import add_tallies
 
@@ -79,6 +80,7 @@ class Planner:
     ) -> int:
         """The new cursor. Raises `_Overtaken`."""
         queries.serialise(connection, f"plan:{campaign_id}")
+        turnstile.plans(connection)
         campaign = queries.head(connection, campaign_id)
         if campaign is None or campaign.status != CampaignStatus.PLANNING:
             raise _Overtaken

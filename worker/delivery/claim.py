@@ -18,7 +18,7 @@ from worker.delivery.parcels import Claimed, Lease
 from worker.delivery.queries import AnyRow
 from worker.delivery.set_queries import QueuedRow
 from worker.delivery.warmup import Allowed
-from worker.domain.audience import SubscriptionStatus
+from worker.domain.audience import SubscriptionStatus, address_key
 from worker.domain.clock import Clock
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
 from worker.domain.warmup import NO_WARMUPS, Warmups
@@ -154,8 +154,9 @@ def _sort_out(connection: Connection, rows: Sequence[Queued], now: datetime) -> 
     good: list[Queued] = []
     moves: list[Move] = []
     ends: dict[tuple[DeliveryStatus, Reason], list[Queued]] = defaultdict(list)
+    kept_out = _kept_out(connection, rows)
     for row in rows:
-        end = verdict(row, now)
+        end = verdict(row, now, suppressed=row.suppressed or row.id in kept_out)
         if end is None:
             good.append(row)
         else:
@@ -166,11 +167,20 @@ def _sort_out(connection: Connection, rows: Sequence[Queued], now: datetime) -> 
     return good, moves
 
 
-def verdict(row: Queued, now: datetime) -> tuple[DeliveryStatus, Reason] | None:
+def _kept_out(connection: Connection, rows: Sequence[Queued]) -> set[int]:
+    """Rows to an address that is suppressed and not (or no longer) the reader's; few are to such an address at all."""
+    keys = {row.id: address_key(row.address) for row in rows if row.elsewhere}
+    if not keys:
+        return set()
+    suppressed = queries.suppressed_keys(connection, rows[0].publication, set(keys.values()))
+    return {delivery_id for delivery_id, key in keys.items() if key in suppressed}
+
+
+def verdict(row: Queued, now: datetime, *, suppressed: bool) -> tuple[DeliveryStatus, Reason] | None:
     """Where a queued row must end instead of being sent, or None where it may go."""
     if row.erased_at is not None:
         return DeliveryStatus.CANCELLED, Reason.ERASED
-    if row.suppressed:
+    if suppressed:
         return DeliveryStatus.SUPPRESSED, Reason.SUPPRESSED_ADDRESS
     if row.expires_at is not None and row.expires_at <= now:
         return DeliveryStatus.EXPIRED, Reason.EXPIRED

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, or_, select, text, tuple_, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, func, insert, or_, select, text, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.domain.audience import SubscriptionStatus, SuppressionReason
@@ -31,11 +31,8 @@ _SUPPRESSED = exists().where(
     SuppressionRow.address == SubscriberRow.address,
     or_(SuppressionRow.publication == _D.publication, SuppressionRow.publication == "*"),
 )
-# A test mail goes to whoever the operator names, subscriber or not.
-_SUPPRESSED_OUTSIDER = exists().where(
-    SuppressionRow.address == _D.address,
-    or_(SuppressionRow.publication == _D.publication, SuppressionRow.publication == "*"),
-)
+# A test mail goes to whoever the operator names, and a reader may have another address by now.
+_ELSEWHERE = func.coalesce(SubscriberRow.email, "") != _D.address
 
 _PARCEL = (
     select(
@@ -44,7 +41,7 @@ _PARCEL = (
         _D.claims, _D.lease_id,
         SubscriberRow.name, SubscriberRow.locale, SubscriberRow.erased_at,
         SubscriptionRow.status.label("subscription_status"), SubscriptionRow.generation, SubscriptionRow.list_slug,
-        or_(_SUPPRESSED, _SUPPRESSED_OUTSIDER).label("suppressed"),
+        _SUPPRESSED.label("suppressed"), _ELSEWHERE.label("elsewhere"),
     )
     .outerjoin(SubscriberRow, SubscriberRow.id == _D.subscriber_id)
     .outerjoin(SubscriptionRow, SubscriptionRow.id == _D.subscription_id)
@@ -138,9 +135,11 @@ def open_lease(
 
 
 def end(connection: Connection, ids: Sequence[int], status: DeliveryStatus, reason: Reason) -> None:
-    connection.execute(
-        update(_D).where(_D.id.in_(ids)).values(status=status, reason=reason, lease_id=None, next_attempt_at=None)
-    )
+    values: dict[str, Any] = {"status": status, "reason": reason, "lease_id": None, "next_attempt_at": None}
+    if reason is Reason.ERASED:
+        # made beside the erasure, which did not see it: nobody would look for the address again
+        values |= {"address": "", "reply": ""}
+    connection.execute(update(_D).where(_D.id.in_(ids)).values(values))
 
 
 def held(connection: Connection, pairs: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
@@ -161,18 +160,17 @@ def add_attempts(connection: Connection, rows: Sequence[dict[str, Any]]) -> None
     connection.execute(insert(AttemptRow), rows)
 
 
-def suppress_bounced(connection: Connection, publication: str, delivery_id: int, evidence: str, now: datetime) -> None:
-    """Suppress the address of a delivery whose mailbox is gone; an older reason stays."""
-    chosen = (
-        select(SubscriberRow.address, _D.publication)
-        .join(_D, _D.subscriber_id == SubscriberRow.id)
-        .where(_D.id == delivery_id, _D.publication == publication)
-    )
-    found = connection.execute(chosen).first()
-    if found is None:
-        return
+def suppressed_keys(connection: Connection, publication: str, keys: Iterable[str]) -> set[str]:
+    """Which of them this publication must not write to."""
+    theirs = SuppressionRow.publication.in_((publication, "*"))
+    chosen = select(SuppressionRow.address).where(SuppressionRow.address.in_(list(keys)), theirs)
+    return set(connection.execute(chosen).scalars())
+
+
+def suppress_bounced(connection: Connection, publication: str, key: str, evidence: str, now: datetime) -> None:
+    """Suppress an address whose mailbox is gone; an older reason stays."""
     row = {
-        "address": found.address, "publication": publication, "reason": SuppressionReason.HARD_BOUNCE,
+        "address": key, "publication": publication, "reason": SuppressionReason.HARD_BOUNCE,
         "evidence": evidence, "created_at": now,
     }  # fmt: skip
     flavour = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert

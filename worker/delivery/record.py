@@ -14,6 +14,7 @@ from worker.delivery import queries, set_queries, warmup
 from worker.delivery.parcels import Claimed, Hold, Result
 from worker.delivery.set_queries import OutcomeRow
 from worker.delivery.transports.base import Exchange
+from worker.domain.audience import address_key
 from worker.domain.delivery import DeliveryStatus, Kind, Reason
 from worker.domain.replies import Judgement, Outcome
 from worker.domain.retry import RetryAt, RetryPolicy
@@ -181,7 +182,8 @@ def _suppress(connection: Connection, result: Result) -> None:
     exchange, claimed = result.exchange, result.claimed
     if exchange is not None and exchange.judgement.suppress:
         evidence = f"delivery {claimed.id}: {_said(exchange)}"
-        queries.suppress_bounced(connection, claimed.publication, claimed.id, evidence, result.at)
+        # what was written to, which need not be what the reader has by now
+        queries.suppress_bounced(connection, claimed.publication, address_key(claimed.address), evidence, result.at)
 
 
 def _said(exchange: Exchange) -> str:

@@ -26,8 +26,8 @@ _ROW = (
     "d.id", "d.publication", "d.kind", "d.campaign_id", "d.slice_id", "d.subscription_id", "d.subscriber_id",
     "d.address", "d.created_at", "d.attempts", "d.first_attempt_at", "d.expires_at", "d.claims", "s.name", "s.locale",
     "s.erased_at", "u.status", "u.generation", "u.list_slug",
-    "EXISTS (SELECT 1 FROM suppressions x WHERE x.address IN (s.address, d.address) "
-    "AND x.publication IN (d.publication, '*'))",
+    "EXISTS (SELECT 1 FROM suppressions x WHERE x.address = s.address AND x.publication IN (d.publication, '*'))",
+    "COALESCE(s.email, '') <> d.address",
 )  # fmt: skip
 # FOR UPDATE SKIP LOCKED, on PostgreSQL: what another worker is just taking is skipped, not waited for.
 _QUEUED = f"""
@@ -91,6 +91,8 @@ class QueuedRow(NamedTuple):
     generation: int | None
     list_slug: str | None
     suppressed: bool
+    elsewhere: bool
+    """Written to another address than the reader has, or to nobody's: its own key is looked at, too."""
     shows_campaign_id: None
     destination: str
 

@@ -74,6 +74,9 @@ _NO_SMTPUTF8 = Judgement(Outcome.FAULT, Reason.SMTPUTF8_UNAVAILABLE)
 _ADDRESS_GONE = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 # These do not say that the mailbox is gone.
 _ADDRESS_REFUSED = frozenset({"5.1.0", "5.1.4", "5.1.5", "5.1.9"})
+# To MAIL, a mailbox is the sender's ("Sender address rejected: User unknown"): no recipient has been named. What is
+# left is about a domain, which is what we say ourselves (`transports.mx`).
+_SENDERS = (_ADDRESS_GONE | _ADDRESS_REFUSED) - {"5.1.2", "5.1.10"}
 
 # RFC 5321 §4.2.3 where a server gives no enhanced code; only trusted in the answer to RCPT TO.
 _ADDRESS_CODES = frozenset({550, 551, 553, 556})
@@ -128,13 +131,16 @@ def _judge_temporary(reply: Reply) -> Judgement:
 
 
 def _judge_enhanced(reply: Reply, stage: Stage) -> Judgement:
+    if stage is Stage.MAIL and (reply.enhanced in _SENDERS or reply.enhanced.startswith("5.2.")):
+        return _OUR_FAULT
     if reply.enhanced == "5.2.2":
         return _FULL
     if reply.enhanced == "5.6.7":
         return _NO_SMTPUTF8
     if reply.enhanced in _ADDRESS_GONE:
         # After the body it may be about the content's own addresses; the mailbox was accepted at RCPT.
-        return _BAD_ADDRESS if stage is Stage.RCPT or reply.enhanced == "5.1.1" else _REFUSED_ADDRESS
+        gone = stage is Stage.RCPT or (stage is Stage.BODY and reply.enhanced == "5.1.1")
+        return _BAD_ADDRESS if gone else _REFUSED_ADDRESS
     if reply.enhanced in _ADDRESS_REFUSED or reply.enhanced.startswith(("5.2.", "5.4.")):
         return _REFUSED_ADDRESS
     if stage is Stage.RCPT and reply.enhanced == "5.0.0" and reply.code in _ADDRESS_CODES:

@@ -25,6 +25,8 @@ def asked_wait(text: str) -> float | None:
 
     A rate ("100 messages in 60 seconds, try again later") is no wish: an amount counts from the word that asks.
     """
+    # one space each: a server that sends a thousand would have all of them tried as the beginning of an amount
+    text = " ".join(text.split())
     asks = _AGAIN.search(text)
     if asks is None:
         return None

@@ -117,7 +117,7 @@ TABLE = (
     ),
     Mutation(
         "suppression is not looked at", 5, "worker/delivery/claim.py",
-        "if row.suppressed:", "if row.suppressed and row.erased_at:",
+        "if suppressed:", "if suppressed and row.erased_at:",
         ("tests/faults/test_promise_5.py::test_a_reader_who_is_suppressed",),
     ),
     Mutation(

@@ -23,6 +23,9 @@ from tests.integration.campaigns.readers import (
     slices,
 )
 from tests.ledger import assert_counters_agree, statuses
+from tests.running import wait_until
+from worker.audience.addresses import parse_address
+from worker.audience.erase import erase
 from worker.campaigns import queries
 from worker.campaigns.plan_queries import Audience
 from worker.campaigns.planning import plan_slice
@@ -180,6 +183,39 @@ def test_two_planners_at_once_plan_everybody_once(database: Database) -> None:
     assert campaign(database, opened.campaign_id).status == CampaignStatus.SENDING
     assert statuses(database) == {"queued": 4000}
     assert_counters_agree(database)
+
+
+def test_who_is_erased_while_a_slice_is_planned_is_not_in_it(database: Database, clock: FakeClock) -> None:
+    """The slice's statement began before: on PostgreSQL neither would see the other."""
+    add_readers(database, clock.now(), 5)
+    opened = publish(database, clock.now())
+    planner = Room(database, clock).planner()
+
+    def run() -> None:
+        with database.write() as connection:
+            erase(connection, parse_address("reader3@gmail.com"), clock.now())
+
+    erasing = threading.Thread(target=run)
+    with database.write() as connection:
+        row = queries.head(connection, opened.campaign_id)
+        assert row is not None
+        planner._slice(connection, opened.campaign_id, audience(row, database), 10, None)
+        erasing.start()
+        wait_until(lambda: _somebody_waits(database) or not erasing.is_alive(), 30)
+    erasing.join(30)
+    with database.read() as connection:
+        rows = connection.execute(select(DeliveryRow.address, DeliveryRow.status).order_by(DeliveryRow.id)).all()
+    assert [tuple(row) for row in rows if row.status != "queued"] == [("", "cancelled")]
+    assert len(rows) == 5
+    assert_counters_agree(database)
+
+
+def _somebody_waits(database: Database) -> bool:
+    if database.is_sqlite:
+        return database.has_waiters()
+    with database.read() as connection:
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        return bool(connection.execute(text(waiting)).scalar_one())
 
 
 def test_a_planner_too_many_leaves(database: Database) -> None:

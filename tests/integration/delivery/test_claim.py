@@ -128,6 +128,8 @@ def test_what_must_not_go_ends_with_its_reason(database: Database, clock: FakeCl
     with database.read() as connection:
         rows = connection.execute(select(DeliveryRow.id, DeliveryRow.status, DeliveryRow.reason))
         ended = {row.id: (row.status, row.reason) for row in rows}
+        address = connection.execute(select(DeliveryRow.address).where(DeliveryRow.id == erased)).scalar_one()
+    assert address == "", "nobody would look for it again"
     assert ended == {
         left: ("suppressed", "unsubscribed"),
         suppressed: ("suppressed", "suppressed_address"),
@@ -136,6 +138,34 @@ def test_what_must_not_go_ends_with_its_reason(database: Database, clock: FakeCl
         deadly: ("failed", "our_fault"),
         good: ("sending", ""),
     }
+    assert_counters_agree(database)
+
+
+@pytest.mark.parametrize("written", ["Ana@example.com", "ANA@example.com", "ana@example.com"])
+@pytest.mark.parametrize("publication", ["*", "daily"])
+def test_an_address_that_a_reader_no_longer_has_is_looked_at_by_its_key(
+    database: Database, clock: FakeClock, claimer: Claimer, written: str, publication: str
+) -> None:
+    """A mail was queued for it before the reader took another; a test mail is to nobody's at all."""
+    seeded = seed_campaign(database, clock.now(), 3)
+    with database.write() as connection:
+        for delivery, address in zip(seeded.deliveries[:2], (written, "Zoé@example.com"), strict=True):
+            connection.execute(update(DeliveryRow).where(DeliveryRow.id == delivery).values(address=address))
+        for key in ("ana@example.com", "zoé@example.com"):
+            connection.execute(insert(SuppressionRow).values(
+                address=key, publication=publication, reason="operator", created_at=clock.now()
+            ))  # fmt: skip
+        test = put(connection, Outgoing("daily", Kind.TEST, written, "", "test:1", None), clock.now())
+    assert test is not None
+    claim = claimer.campaign(seeded.campaign_id, {"": 10})
+    assert claim is not None
+    assert [one.id for one in claim.claimed] == [seeded.deliveries[2]]
+    mails = claimer.transactional([test])
+    assert mails is not None
+    assert (len(mails.claimed), mails.ended) == (0, 1)
+    with database.read() as connection:
+        ended = connection.execute(select(DeliveryRow.reason).where(DeliveryRow.status == "suppressed")).scalars().all()
+    assert ended == ["suppressed_address"] * 3
     assert_counters_agree(database)
 
 

@@ -18,7 +18,7 @@ from worker.domain.delivery import Reason
 from worker.domain.replies import Reply, Stage
 from worker.domain.retry import RetryPolicy
 from worker.storage.database import Database
-from worker.storage.models import AttemptRow, DeliveryRow, SuppressionRow
+from worker.storage.models import AttemptRow, DeliveryRow, SubscriberRow, SuppressionRow
 
 
 def policy(unknown: str = "retry") -> RecordPolicy:
@@ -114,6 +114,17 @@ def test_only_a_mailbox_that_is_gone_is_suppressed(database: Database, clock: Fa
     with database.read() as connection:
         rows = connection.execute(select(SuppressionRow.address, SuppressionRow.publication, SuppressionRow.reason))
         assert [tuple(row) for row in rows] == [("reader0.p0@example.com", "daily", "hard_bounce")]
+
+
+def test_the_address_that_was_written_to_is_suppressed_not_the_one_the_reader_has_by_now(
+    database: Database, clock: FakeClock, seeded: Seeded
+) -> None:
+    with database.write() as connection:
+        connection.execute(update(DeliveryRow).values(address="Old@dead.example"))
+        connection.execute(update(SubscriberRow).values(address="new@live.example", email="new@live.example"))
+    apply(database, clock, claim_one(database, clock, seeded), ended(550, "5.1.1", "no such user"))
+    with database.read() as connection:
+        assert connection.execute(select(SuppressionRow.address)).scalars().all() == ["old@dead.example"]
 
 
 def test_given_back_counts_no_attempt(database: Database, clock: FakeClock, seeded: Seeded) -> None:

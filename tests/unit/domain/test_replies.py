@@ -44,6 +44,9 @@ A, T, R, F = Outcome.ACCEPTED, Outcome.TEMPORARY, Outcome.RECIPIENT, Outcome.FAU
         (Stage.RCPT, Reply(550, "5.1.0", "other"), R, Reason.BAD_ADDRESS, False),
         (Stage.RCPT, Reply(552, "5.2.2", "mailbox full"), R, Reason.MAILBOX_FULL, False),
         (Stage.RCPT, Reply(552), R, Reason.MAILBOX_FULL, False),
+        (Stage.DATA, Reply(550, "5.1.1", "no such user"), R, Reason.BAD_ADDRESS, False),
+        (Stage.MAIL, Reply(550, "5.1.2", "there is no such domain"), R, Reason.BAD_ADDRESS, False),
+        (Stage.MAIL, Reply(550, "5.4.4", "neither MX nor address"), R, Reason.BAD_ADDRESS, False),
         # at the door nothing of the mail was looked at, whatever the code
         (Stage.CONNECT, Reply(554, "5.7.1", "go away"), Outcome.UNREACHABLE, Reason.CONNECTION_FAILED, False),
         (Stage.CONNECT, Reply(550, "5.1.1", "go away"), Outcome.UNREACHABLE, Reason.CONNECTION_FAILED, False),
@@ -55,6 +58,10 @@ A, T, R, F = Outcome.ACCEPTED, Outcome.TEMPORARY, Outcome.RECIPIENT, Outcome.FAU
         (Stage.MAIL, Reply(552, "5.3.4", "too big"), F, Reason.OUR_FAULT, False),
         (Stage.DATA, Reply(554, "5.5.1", "no valid recipients"), F, Reason.OUR_FAULT, False),
         (Stage.BODY, Reply(554, "5.6.0", "malformed"), F, Reason.OUR_FAULT, False),
+        # no recipient has been named yet: the mailbox that is unknown is the sender's
+        (Stage.MAIL, Reply(550, "5.1.1", "Sender address rejected: User unknown"), F, Reason.OUR_FAULT, False),
+        (Stage.MAIL, Reply(550, "5.1.0", "Sender address rejected"), F, Reason.OUR_FAULT, False),
+        (Stage.MAIL, Reply(550, "5.2.1", "sender's mailbox is disabled"), F, Reason.OUR_FAULT, False),
         (Stage.MAIL, Reply(550, "", "you again"), F, Reason.OUR_FAULT, False),
         (Stage.BODY, Reply(550, "", "spam"), F, Reason.OUR_FAULT, False),
         (Stage.RCPT, Reply(554, "", "relay access denied"), F, Reason.OUR_FAULT, False),
