@@ -53,7 +53,7 @@ def wrong_slices(database: Database, cutoff: datetime) -> Iterator[WrongSlice]:
             kept = _kept(connection, page[0].id, page[-1].id)
         for row in page:
             # campaigns are looked up by id ranges; a shard is found by its having none
-            span = None if row.campaign_id is None else spans.get(row.id, (0, 0))
+            span = None if row.campaign_id is None else _span(row, spans.get(row.id, ()))
             old = tally_queries.made_before(row.made, cutoff) or row.reason == CampaignReason.DROPPED
             if off(counted[row.id], kept[row.id], old=old):
                 with database.read() as connection:
@@ -103,6 +103,17 @@ def _walk(database: Database) -> tuple[defaultdict[int, Counter[tuple[str, str]]
         if end is None:
             return counted, spans
         after = end
+
+
+def _span(row: tally_queries.AnyRow, walked: tuple[int, ...]) -> tuple[int, int]:
+    """Between which ids the rows of a planned slice are, from now on.
+
+    The walk alone does not tell: the slice may have been planned behind it, or below where it was already, since
+    PostgreSQL gives ids before they can be seen. What the slice says came with its rows and only narrows, as they are
+    dropped; so it holds for every later look. What was walked counts where the slice says less.
+    """
+    ids = [one for one in (row.first_id, row.last_id, *walked) if one is not None]
+    return (min(ids), max(ids)) if ids else (0, 0)
 
 
 def _kept(connection: Connection, first: int, last: int) -> defaultdict[int, dict[tuple[str, str], int]]:

@@ -32,9 +32,10 @@ def count_page(connection: Connection, after: int, until: int) -> Sequence[AnyRo
 
 
 def slices(connection: Connection, after: int, limit: int) -> Sequence[AnyRow]:
-    """(id, campaign_id, made: when its campaign was, reason: its campaign's) by id."""
+    """(id, campaign_id, first_id, last_id, made: when its campaign was, reason: its campaign's) by id."""
+    campaigns = CampaignRow.created_at.label("made"), CampaignRow.reason
     statement = (
-        select(_S.id, _S.campaign_id, CampaignRow.created_at.label("made"), CampaignRow.reason)
+        select(_S.id, _S.campaign_id, _S.first_id, _S.last_id, *campaigns)
         .outerjoin(CampaignRow, CampaignRow.id == _S.campaign_id)
         .where(_S.id > after)
     )
@@ -56,8 +57,7 @@ def lock_tallies(connection: Connection, slice_id: int) -> None:
 def both(connection: Connection, slice_id: int, span: tuple[int, int] | None) -> Sequence[AnyRow]:
     """(what: `counted` or `kept`, status, reason, n): one statement, so one moment.
 
-    `span`: the ids between which its rows were found; None for a shard, whose rows are spread over all transactional
-    mail.
+    `span`: ids between which all its rows are; None for a shard, whose rows are spread over all transactional mail.
     """
     where: ColumnElement[bool] = _D.campaign_id.is_(None) if span is None else and_(_D.id >= span[0], _D.id <= span[1])
     counted = (

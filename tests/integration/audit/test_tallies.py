@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import Connection, delete, update
 
-from tests.integration.campaigns.readers import set_status
-from tests.ledger import Seeded, assert_counters_agree, seed_campaign
-from worker.audit import tallies
+from tests.integration.campaigns.readers import Room, publish, set_status
+from tests.ledger import Seeded, assert_counters_agree, seed_campaign, statuses
+from worker.audit import tallies, tally_queries
 from worker.audit.findings import Kind
 from worker.audit.tallies import WrongSlice, mend, off, wrong_slices
 from worker.delivery.claim import Claimer
@@ -23,7 +24,7 @@ from worker.domain.delivery import Kind as MailKind
 from worker.domain.replies import Reply, Stage
 from worker.domain.retry import RetryPolicy
 from worker.storage.database import Database
-from worker.storage.models import DeliveryRow, TallyRow
+from worker.storage.models import DeliveryRow, SliceRow, TallyRow
 from worker.storage.moves import add_tallies
 from worker.storage.outbox import Outgoing, put
 
@@ -103,6 +104,58 @@ def test_counts_of_rows_that_retention_took_stay(database: Database, clock: Fake
         connection.execute(delete(DeliveryRow).where(DeliveryRow.id == young.deliveries[0]))
     (one,) = wrong(database, clock)
     assert one.off == {("queued", ""): -1}
+
+
+@pytest.mark.parametrize("off_by", [0, 7])
+def test_a_slice_that_is_planned_behind_the_walk(
+    database: Database, clock: FakeClock, seeded: Seeded, monkeypatch: pytest.MonkeyPatch, off_by: int
+) -> None:
+    """Its counts are left alone, or a cancel would pass it over; and if they are wrong, they are set right."""
+    opened = publish(database, clock.now(), post_id="post-2")
+    page_end = tally_queries.page_end
+
+    def then_plan(connection: Connection, after: int, limit: int) -> int | None:
+        end = page_end(connection, after, limit)
+        if end is None:
+            Room(database, clock).plan(opened.campaign_id)
+            spoil(database, seeded.slice_id + 1, "queued", off_by)
+        return end
+
+    monkeypatch.setattr(tally_queries, "page_end", then_plan)
+    found = wrong(database, clock)
+    assert [one.off for one in found] == ([{("queued", ""): -off_by}] if off_by else [])
+    assert [mend(database, one) for one in found] == [True] * len(found)
+    assert statuses(database) == {"queued": 20}
+    assert_counters_agree(database)
+
+
+@pytest.mark.parametrize("off_by", [0, 7])
+@pytest.mark.parametrize("passed", [6, 12])
+def test_a_slice_that_is_committed_beside_the_walk(
+    database: Database, clock: FakeClock, seeded: Seeded, monkeypatch: pytest.MonkeyPatch, passed: int, off_by: int
+) -> None:
+    """With ids that the walk has passed by then: it sees the upper part of them, or none."""
+    spoil(database, seeded.slice_id, "queued", off_by)
+    count_page = tally_queries.count_page
+
+    def not_yet(connection: Connection, after: int, until: int) -> Sequence[tally_queries.AnyRow]:
+        return count_page(connection, after, until) if after >= passed else []
+
+    monkeypatch.setattr(tally_queries, "count_page", not_yet)
+    found = wrong(database, clock)
+    assert [one.off for one in found] == ([{("queued", ""): -off_by}] if off_by else [])
+    assert [mend(database, one) for one in found] == [True] * len(found)
+    assert_counters_agree(database)
+
+
+def test_a_slice_that_does_not_say_where_its_rows_are(database: Database, clock: FakeClock, seeded: Seeded) -> None:
+    """Nothing writes one; then what was walked tells."""
+    with database.write() as connection:
+        connection.execute(update(SliceRow).values(first_id=None, last_id=None))
+    spoil(database, seeded.slice_id, "queued", 7)
+    (one,) = wrong(database, clock)
+    assert mend(database, one)
+    assert_counters_agree(database)
 
 
 @pytest.mark.parametrize(
