@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from worker.campaigns import plan_queries, queries
 from worker.campaigns.queries import AnyRow
-from worker.campaigns.state import NEVER, OPEN_CAMPAIGN, begun, cancel, reopen
+from worker.campaigns.state import CANCELLABLE, NEVER, begun, cancel, reopen
 from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaign_move
 from worker.domain.publication import Publication
 
@@ -43,22 +43,27 @@ def open_campaign(
     # Counted and added in one turn: two posts at once must not both be the tenth of the hour.
     queries.serialise(connection, f"campaigns:{publication.slug}")
     reason = _hold(connection, rules, publication, post, now)
+    content: dict[str, object] = {
+        "post": dict(post), "list_slug": list_slug, "labels": list(labels),
+        "plan_until": plan_queries.last_subscription(connection),
+    }  # fmt: skip
     campaign_id = queries.add_campaign(connection, {
-        "publication": publication.slug, "post_id": post_id, "list_slug": list_slug, "labels": list(labels),
-        "post": dict(post), "created_at": now, "plan_until": plan_queries.last_subscription(connection),
-        **_start(reason, now),
+        "publication": publication.slug, "post_id": post_id, "created_at": now, **content, **_start(reason, now)
     })  # fmt: skip
     if campaign_id is None:
-        return _again(connection, publication.slug, post_id, post, reason, now)
+        return _again(connection, publication.slug, post_id, content, reason, now)
     return Opened(campaign_id, not reason, _note(campaign_id, reason))
 
 
 def unpublish(connection: Connection, publication_slug: str, post_id: str, now: datetime) -> Opened | None:
-    """Cancel the campaign of a post that was taken back, if it is still going. None: the post never had one."""
+    """Cancel the campaign of a post that was taken back, if it is still going. None: the post never had one.
+
+    A failed one, too: a retry would send the rest of it.
+    """
     campaign = queries.lock_by_post(connection, publication_slug, post_id)
     if campaign is None:
         return None
-    if CampaignStatus(campaign.status) not in OPEN_CAMPAIGN:
+    if CampaignStatus(campaign.status) not in CANCELLABLE:
         return Opened(campaign.id, False, f"campaign {campaign.id} is {campaign.status} already")
     cancel(connection, campaign, CampaignReason.UNPUBLISHED)
     return Opened(campaign.id, False, f"campaign {campaign.id} is cancelled; what was sent stays sent", tidy=True)
@@ -99,7 +104,7 @@ def _note(campaign_id: int, reason: CampaignReason) -> str:
 
 
 def _again(
-    connection: Connection, publication: str, post_id: str, post: Mapping[str, object], hold: CampaignReason,
+    connection: Connection, publication: str, post_id: str, content: Mapping[str, object], hold: CampaignReason,
     now: datetime,
 ) -> Opened:  # fmt: skip
     """The post was published before."""
@@ -108,19 +113,31 @@ def _again(
     if campaign.reason == CampaignReason.DROPPED:
         # Who got it is not on record any more, so nobody may get it now.
         return Opened(campaign.id, False, f"this post had campaign {campaign.id}, whose deliveries were dropped")
+    replaced = not begun(campaign) and campaign.status != CampaignStatus.PLANNING
+    if replaced:
+        # It stands still and nobody has got it: what is published now may be the mended post, or the right list.
+        queries.change(connection, campaign.id, content)
     if campaign.status == CampaignStatus.CANCELLED and campaign.reason == CampaignReason.UNPUBLISHED:
-        if hold and campaign.released_at >= NEVER:
-            # Held when it was unpublished: publishing it again must not be the way around that.
-            _restart(connection, campaign, hold, now)
-            return Opened(campaign.id, False, _note(campaign.id, hold))
-        reopen(connection, campaign, now)
-        return Opened(campaign.id, True, f"campaign {campaign.id} goes on with what was not sent", tidy=begun(campaign))
-    if campaign.status == CampaignStatus.FAILED and not begun(campaign):
-        # Its mail could not be made, so nobody got one: what is published now may be the mended post.
+        return _taken_up(connection, campaign, hold, now)
+    if campaign.status == CampaignStatus.FAILED and replaced:
         _restart(connection, campaign, CampaignReason.NONE, now)
-        queries.change(connection, campaign.id, {"post": dict(post)})
         return Opened(campaign.id, True, f"campaign {campaign.id} had failed and is tried again")
-    return Opened(campaign.id, False, f"this post already has campaign {campaign.id}, which is {campaign.status}")
+    instead = "; it has not begun, and takes the post as it is now" if replaced else ""
+    already = f"this post already has campaign {campaign.id}, which is {campaign.status}{instead}"
+    return Opened(campaign.id, False, already)
+
+
+def _taken_up(connection: Connection, campaign: AnyRow, hold: CampaignReason, now: datetime) -> Opened:
+    """A campaign whose post was taken back and is published again."""
+    if hold and campaign.released_at >= NEVER:
+        # Held when it was unpublished: publishing it again must not be the way around that.
+        _restart(connection, campaign, hold, now)
+        return Opened(campaign.id, False, _note(campaign.id, hold))
+    if begun(campaign):
+        reopen(connection, campaign, now)
+        return Opened(campaign.id, True, f"campaign {campaign.id} goes on with what was not sent", tidy=True)
+    _restart(connection, campaign, CampaignReason.NONE, now)
+    return Opened(campaign.id, True, f"campaign {campaign.id} had not begun, and takes the post as it is now")
 
 
 def _restart(connection: Connection, campaign: AnyRow, reason: CampaignReason, now: datetime) -> None:

@@ -84,6 +84,7 @@ class Audience:
     def __init__(self, campaign: AnyRow, groups: Groups, *, sqlite_database: bool) -> None:
         self.until = int(campaign.plan_until)
         """The last subscription of the campaign."""
+        self._whom = _whom(campaign)
         listed = (
             _S.publication == campaign.publication,
             _S.list_slug == campaign.list_slug,
@@ -100,6 +101,10 @@ class Audience:
         # SQLAlchemy only keeps the row count of an INSERT where it is asked to
         self._insert = adding.execution_options(preserve_rowcount=True) if sqlite_database else _telling(adding)
 
+    def is_of(self, campaign: AnyRow) -> bool:
+        """Whether the campaign still goes to these: a post published again may go to others."""
+        return self._whom == _whom(campaign)
+
     def end(self, connection: Connection, cursor: int, size: int) -> int:
         """The subscription up to which the next `size` readers go; the campaign's last where there are no more."""
         at = {"cursor": cursor, "until": self.until, "skip": size - 1}
@@ -115,6 +120,10 @@ class Audience:
         n = connection.execute(self._insert, at).rowcount
         first = connection.execute(_FIRST, {"before": before}).scalar_one()
         return Span(n, first, connection.execute(_LAST).scalar_one())
+
+
+def _whom(campaign: AnyRow) -> tuple[object, ...]:
+    return campaign.list_slug, list(campaign.labels), campaign.plan_until
 
 
 def _telling(adding: Insert) -> Executable:

@@ -19,6 +19,7 @@ from worker.campaigns import plan_queries, queries
 from worker.campaigns.pace import Pace, Sleep
 from worker.campaigns.plan_queries import Audience, Groups
 from worker.campaigns.queries import AnyRow
+from worker.campaigns.state import begun
 from worker.campaigns.turns import Slots
 from worker.domain.campaign import CampaignReason, CampaignStatus, check_campaign_move
 from worker.domain.clock import Clock
@@ -81,8 +82,8 @@ class Planner:
         """The new cursor. Raises `_Overtaken`."""
         queries.serialise(connection, f"plan:{campaign_id}")
         turnstile.plans(connection)
-        campaign = queries.head(connection, campaign_id)
-        if campaign is None or campaign.status != CampaignStatus.PLANNING:
+        campaign = _kept_until_begun(connection, campaign_id)
+        if campaign is None or campaign.status != CampaignStatus.PLANNING or not audience.is_of(campaign):
             raise _Overtaken
         # Somebody else moved the cursor: one planner is enough. Who moved it last finds it where it was left, so one
         # of two always stays.
@@ -99,7 +100,7 @@ class Planner:
             post = queries.post(connection, campaign_id) if campaign.plan_cursor == 0 else None
         fault = self._fault(campaign, post) if post is not None else ""
         if fault:
-            self._fail(campaign_id, fault)
+            self._fail(campaign_id, post, fault)
             return None
         return Audience(campaign, self._groups, sqlite_database=self._database.is_sqlite)
 
@@ -113,9 +114,10 @@ class Planner:
             return str(error) or CampaignReason.TEMPLATE
         return ""
 
-    def _fail(self, campaign_id: int, why: str) -> None:
+    def _fail(self, campaign_id: int, post: Mapping[str, object] | None, why: str) -> None:
+        """For this post; one that was published in its place meanwhile is looked at by the planner it rang for."""
         with self._database.write() as connection:
-            if _planning(connection, campaign_id) is None:
+            if _planning(connection, campaign_id) is None or queries.post(connection, campaign_id) != post:
                 return
             queries.change(connection, campaign_id, {"status": CampaignStatus.FAILED, "reason": why})
         log.error("campaign_failed", campaign=campaign_id, why=why)
@@ -124,7 +126,8 @@ class Planner:
 def plan_slice(connection: Connection, campaign: AnyRow, audience: Audience, size: int, now: datetime) -> int:
     """Up to `size` readers after the cursor, with their tally; the new cursor. The last slice ends the planning.
 
-    The campaign's row comes last: who takes a turn for it or pauses it waits for a moment, not for the slice.
+    The campaign's row comes last: who takes a turn for it or pauses it waits for a moment, not for the slice. Before
+    the first slice there are no turns to take.
     """
     until = audience.end(connection, campaign.plan_cursor, size)
     slice_id = plan_queries.add_slice(connection, campaign, now)
@@ -147,6 +150,14 @@ def _planned(connection: Connection, campaign: AnyRow, now: datetime) -> dict[st
     check_campaign_move(CampaignStatus(campaign.status), status)
     # a reopened campaign's `finished_at` stays until its rows are put back
     return {"status": status, "planned_at": now} | ({} if anybody else {"finished_at": now})
+
+
+def _kept_until_begun(connection: Connection, campaign_id: int) -> AnyRow | None:
+    """The campaign. Before its first slice its post, published again, may change whom it goes to: either that has
+    happened and has rung for a planner that knows, or it waits for us and finds the campaign begun.
+    """
+    campaign = queries.head(connection, campaign_id)
+    return campaign if campaign is None or begun(campaign) else queries.lock(connection, campaign_id)
 
 
 def _planning(connection: Connection, campaign_id: int) -> AnyRow | None:

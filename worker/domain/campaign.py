@@ -53,7 +53,7 @@ CAMPAIGN_TRANSITIONS: dict[CampaignStatus, frozenset[CampaignStatus]] = {
     _C.FINISHED: frozenset({_C.SENDING}),
     # a held post, unpublished and published again, is held again
     _C.CANCELLED: frozenset({_C.PLANNING, _C.SENDING, _C.PAUSED}),
-    # a retry plans it again; a cancel ends what of it is still queued
+    # a retry, or a mended post, plans it again; a cancel, or its post unpublished, ends what of it is still queued
     _C.FAILED: frozenset({_C.PLANNING, _C.CANCELLED}),
 }
 

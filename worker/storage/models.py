@@ -196,7 +196,7 @@ class CampaignRow(Base):
     plan_cursor: Mapped[int] = mapped_column(BigInteger, default=0)
     """Subscriptions up to this id are planned."""
     plan_until: Mapped[int] = mapped_column(BigInteger, default=0)
-    """The last subscription id when the campaign was made: who joins later is not written to."""
+    """The last subscription id when the post was published: who joins later is not written to."""
     planned_at: Mapped[datetime | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -206,8 +206,8 @@ class CampaignRow(Base):
     rests_until: Mapped[datetime | None]
     """Its limits leave no use in a turn before."""
     post: Mapped[dict[str, Any]]
-    """The event's `data.post` as it was first published. Last, since SQLite reads through what is large to reach
-    what stands behind it."""
+    """The event's `data.post`; it stays as it is once planning has begun. Last, since SQLite reads through what is
+    large to reach what stands behind it."""
 
 
 class SliceRow(Base):

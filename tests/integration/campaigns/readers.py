@@ -11,7 +11,7 @@ from sqlalchemy import Connection, insert, select, text, update
 
 from tests.ledger import POST
 from worker.campaigns.control import Control
-from worker.campaigns.opening import CampaignRules, Opened, open_campaign
+from worker.campaigns.opening import CampaignRules, Opened, open_campaign, unpublish
 from worker.campaigns.planning import CompileCheck, Planner
 from worker.campaigns.turns import Slots
 from worker.domain.audience import SubscriptionStatus
@@ -80,10 +80,16 @@ def add_million(connection: Connection, n: int, now: datetime) -> None:
 def publish(
     database: Database, now: datetime, *, post_id: str = "post-1", publication: Publication = DAILY,
     rules: CampaignRules = RULES, labels: Sequence[str] = (), published_at: str | None = None,
+    list_slug: str = "posts", title: str = "A post",
 ) -> Opened:  # fmt: skip
-    post = {**POST, "id": post_id, "published_at": published_at or now.isoformat()}
+    post = {**POST, "id": post_id, "title": title, "published_at": published_at or now.isoformat()}
     with database.write() as connection:
-        return open_campaign(connection, rules, publication, post_id, post, "posts", labels, now)
+        return open_campaign(connection, rules, publication, post_id, post, list_slug, labels, now)
+
+
+def take_back(database: Database, clock: Clock, post_id: str = "post-1") -> Opened | None:
+    with database.write() as connection:
+        return unpublish(connection, "daily", post_id, clock.now())
 
 
 @dataclass

@@ -17,18 +17,15 @@ from tests.integration.campaigns.readers import (
     deliveries,
     publish,
     set_status,
+    take_back,
 )
 from tests.ledger import assert_counters_agree, statuses
-from worker.campaigns.opening import CampaignRules, Opened, unpublish
+from worker.campaigns.opening import CampaignRules, Opened
 from worker.domain.campaign import CampaignReason, CampaignStatus
 from worker.domain.clock import FakeClock
+from worker.domain.errors import Conflict, PermanentError
 from worker.storage.database import Database
 from worker.storage.models import CampaignRow
-
-
-def take_back(database: Database, clock: FakeClock, post_id: str = "post-1") -> Opened | None:
-    with database.write() as connection:
-        return unpublish(connection, "daily", post_id, clock.now())
 
 
 def test_a_post_opens_a_campaign_to_be_planned(database: Database, clock: FakeClock) -> None:
@@ -218,6 +215,22 @@ def test_a_mended_post_is_tried_again_where_nobody_got_the_broken_one(database: 
     assert campaign(database, opened.campaign_id).post["published_at"] == "2025-02-09T15:00:00+00:00"
     room.plan(opened.campaign_id)
     assert statuses(database) == {"queued": 2}
+
+
+def test_a_failed_campaign_that_had_not_begun_is_cancelled_too(database: Database, clock: FakeClock) -> None:
+    add_readers(database, clock.now(), 3)
+    room = Room(database, clock)
+    opened = publish(database, clock.now())
+
+    def broken(*_: object) -> None:
+        raise PermanentError("the mail has 120 KB; cut the body")
+
+    room.planner(broken).run(opened.campaign_id)
+    take_back(database, clock)
+    row = campaign(database, opened.campaign_id)
+    assert (row.status, row.reason) == (CampaignStatus.CANCELLED, CampaignReason.UNPUBLISHED)
+    with pytest.raises(Conflict, match="is cancelled"):
+        room.control.retry(opened.campaign_id)
 
 
 def test_unpublishing_what_was_never_a_campaign(database: Database, clock: FakeClock) -> None:

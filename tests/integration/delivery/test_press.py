@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import timedelta
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from redis import Redis
-from sqlalchemy import select
+from sqlalchemy import select, update
 
-from tests.ledger import assert_counters_agree, seed_campaign, statuses
+from tests.ledger import POST, assert_counters_agree, seed_campaign, statuses
 from tests.smtpd import Rule, SmtpServer
+from worker.campaigns.proof import put_proof
 from worker.delivery import bulk
 from worker.delivery.claim import Claimer
 from worker.delivery.journal import Journal
 from worker.delivery.limits import Limits
 from worker.delivery.press import Press
 from worker.delivery.throttling import Limit
+from worker.domain.campaign import CampaignStatus
 from worker.settings import Settings
 from worker.station import Station
 from worker.storage.database import Database
@@ -142,6 +145,22 @@ def test_a_broken_template_fails_the_campaign_before_the_first_mail(
     assert "subject.txt:1:" in row.reason
     assert "age" in row.reason
     assert_counters_agree(database)
+
+
+def test_a_proof_shows_the_post_as_it_is_now(station: Callable[..., Station], database: Database) -> None:
+    """Of a campaign that is held, which takes another post when it is published again."""
+    with SmtpServer() as server:
+        one = station(server.url)
+        now = one.system.clock.now()
+        seeded = seed_campaign(database, now, 0, status=CampaignStatus.PAUSED)
+        for title in ("Wrong", "Right"):
+            with database.write() as connection:
+                connection.execute(update(CampaignRow).values(post={**POST, "title": title}))
+                put_proof(connection, str(seeded.campaign_id), "me@example.com", "", now)
+            one.transactional.run()
+            one.press.drain(20)
+        subjects = [message_from_bytes(message.data)["subject"] for message in server.messages]
+    assert subjects == ["[Test] Wrong", "[Test] Right"]
 
 
 def test_a_hop_that_is_down_leaves_the_rows_alone_and_ends_the_turn(
