@@ -59,6 +59,10 @@ class SmtpConnection:
     def offered(self) -> bool:
         return self._ahead is not None
 
+    @property
+    def _commands_ahead(self) -> int:
+        return len(self._ahead[1]) if self._ahead else 0
+
     async def send(
         self, envelope: Envelope, message: Message, before_body: Callable[[], None],
         following: Following = nothing_follows,
@@ -93,7 +97,7 @@ class SmtpConnection:
             # with nothing but the write behind it: what it checks holds for the first byte
             before_body()
             self._wire.write(data)
-            return self._conclude(await self._wire.replies(1, self._done_timeout))
+            return self._conclude(await self._wire.replies(1, self._done_timeout, behind=self._commands_ahead))
         except BaseException:
             # cancelled, or the journal failed: there is nothing on this line that could be gone on with
             self._wire.cut("given up")

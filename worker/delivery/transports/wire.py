@@ -10,6 +10,10 @@ from worker.delivery.transports.reading import RawReply, ReplyReader
 
 _CLOSING_SECONDS = 1.0
 """How long the other side may take to let go of a socket we have closed."""
+_GULP = 4096
+"""Bytes that are read at once: in more than that a flood would be seen when all of it is in memory as replies."""
+_UNASKED = 1
+"""Replies that a server may say of itself: 421, before it closes."""
 
 
 class Wire(asyncio.Protocol):
@@ -25,6 +29,7 @@ class Wire(asyncio.Protocol):
         self._reader = ReplyReader()
         self._inbox: list[RawReply] = []
         self._wanted = 0
+        self._most = 1 + _UNASKED  # the greeting
         self._waiter: asyncio.Future[None] | None = None
         self._timeout = 0.0
         self._deadline = 0.0
@@ -47,8 +52,14 @@ class Wire(asyncio.Protocol):
         if not self.lost:  # uvloop raises on a closed transport, asyncio warns
             self._transport.write(data)
 
-    async def replies(self, count: int, timeout: float) -> list[RawReply]:  # noqa: ASYNC109 - one timer, not one per wait
-        """The next `count` replies, `timeout` seconds for each; fewer after a 421 or where the line was lost."""
+    async def replies(
+        self, count: int, timeout: float, *, behind: int = 0  # noqa: ASYNC109 - one timer, not one per wait
+    ) -> list[RawReply]:
+        """The next `count` replies, `timeout` seconds for each; fewer after a 421 or where the line was lost.
+
+        `behind`: how many more have been asked for already. A server that says more than that is cut off.
+        """
+        self._most = count + behind + _UNASKED
         if len(self._inbox) < count and not self.lost:
             self._wanted = count
             self._timeout = timeout
@@ -58,6 +69,7 @@ class Wire(asyncio.Protocol):
                 await self._waiter
             finally:
                 self._waiter = None
+        self._most = behind + _UNASKED
         inbox = self._inbox
         self._inbox = inbox[count:]
         return inbox[:count]
@@ -97,13 +109,25 @@ class Wire(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self._inbox += self._reader.feed(data)
+        if len(data) > _GULP:
+            for start in range(0, len(data), _GULP):
+                if not self.lost:
+                    self.data_received(data[start : start + _GULP])
+            return
+        replies = self._reader.feed(data)
+        inbox = self._inbox
+        inbox += replies
         if self._reader.fault:
             self.cut(self._reader.fault)
+        elif len(inbox) > self._most:
+            # nobody reads an idle line: what a server wrote there for ever was kept for ever
+            del inbox[self._most :]
+            self.cut("more replies than were asked for")
         elif self._waiter is not None:
-            if len(self._inbox) >= self._wanted or (self._inbox and self._inbox[-1][-1].startswith(b"421")):
+            if len(inbox) >= self._wanted or (inbox and inbox[-1][-1].startswith(b"421")):
                 self._wake()
-            else:
+            elif replies:
+                # for a whole reply only: who drips a byte now and then would never be late (RFC 5321 §4.5.3.2)
                 self._deadline = self._loop.time() + self._timeout
 
     def eof_received(self) -> None:
