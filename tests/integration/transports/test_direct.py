@@ -12,6 +12,7 @@ import pytest
 from tests.nameserver import NameServer
 from tests.smtpd import Certificate, Options, Rule, SmtpServer, self_signed
 from worker.delivery.throttling import Destination, Shaping
+from worker.delivery.transports import mx as resolving
 from worker.delivery.transports.base import HopUnavailable, NextHop
 from worker.delivery.transports.choice import TlsPolicy, Wishes, is_direct
 from worker.delivery.transports.direct import DirectTransport
@@ -24,9 +25,10 @@ BODY = Message(b"Message-ID: <1@daily.example>\r\nSubject: hi\r\n\r\nbody\r\n")
 
 
 def transport(
-    names: NameServer, port: int, *groups: Destination, tls: TlsPolicy = "opportunistic", ca_file: str = ""
-) -> DirectTransport:
-    wishes = Wishes("us.example", port, tls, ca_file, names.address, False, 2.0, 2.0, 2.0, 100)
+    names: NameServer, port: int, *groups: Destination, tls: TlsPolicy = "opportunistic", ca_file: str = "",
+    seconds: float = 2.0,
+) -> DirectTransport:  # fmt: skip
+    wishes = Wishes("us.example", port, tls, ca_file, names.address, False, seconds, 2.0, 2.0, 100)
     return DirectTransport(wishes, Shaping(groups), FakeClock())
 
 
@@ -77,6 +79,51 @@ def test_no_more_addresses_than_five_are_tried(server: SmtpServer) -> None:
     with NameServer(zone) as names, pytest.raises(HopUnavailable, match="no connection"):
         send(transport(names, server.port), "a.example")
     assert server.connections == 0
+
+
+def test_no_more_hosts_than_five_are_looked_up(server: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that no name server answers for have no address to be counted by, and each takes 10 s."""
+    monkeypatch.setattr(resolving, "ANSWER_SECONDS", 0.1)
+    silent = tuple(f"silent{number}.example" for number in range(6))
+    zone = {"a.example": mx(*silent, "mx.example"), "mx.example": HERE}
+    with NameServer(zone, silent=silent) as names:
+        with pytest.raises(HopUnavailable, match="DNS does not say where mail for silent4"):
+            send(transport(names, server.port), "a.example")
+        assert {name for name, kind in names.asked if kind == "A"} == {*silent[:5]}
+
+
+def test_who_drags_each_step_is_given_up_and_hung_up_on() -> None:
+    """Within each deadline, at each of five servers: together they would hold a connection for minutes."""
+    hosts = [f"mx{number}.example" for number in range(5)]
+    zone = {"a.example": mx(*hosts), **dict.fromkeys(hosts, HERE)}
+    slow = Rule("connect", delay=0.3), Rule("ehlo", delay=0.3, reply="451 4.3.0 later")
+
+    async def go(one: DirectTransport, server: SmtpServer) -> None:
+        hop = await one.find("a.example")
+        with pytest.raises(HopUnavailable, match=r"timeout after 2\.5 s connecting to mx0\.example,mx1"):
+            await one.open(hop)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, server.wait_for, lambda one: one.open_connections == 0)
+
+    with SmtpServer(slow) as server, NameServer(zone) as names:
+        asyncio.run(go(transport(names, server.port, seconds=0.5), server))
+        assert server.connections > 1
+
+
+def test_a_cancelled_open_leaves_no_socket() -> None:
+    zone = {"a.example": mx("mx.example"), "mx.example": HERE}
+
+    async def go(one: DirectTransport, server: SmtpServer) -> None:
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(one.open(await one.find("a.example")))
+        await loop.run_in_executor(None, server.wait_for, lambda one: one.connections == 1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await loop.run_in_executor(None, server.wait_for, lambda one: one.open_connections == 0)
+
+    with SmtpServer([Rule("ehlo", silent=True)]) as server, NameServer(zone) as names:
+        asyncio.run(go(transport(names, server.port), server))
 
 
 def test_what_throttles_at_the_door_is_not_gone_round() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from hashlib import sha256
+from itertools import islice
 
 from worker.delivery.throttling.shaping import Shaping
 from worker.delivery.transports.base import RELAY, HopUnavailable, NextHop, RouteUnknown, TlsUnavailable
@@ -20,7 +22,8 @@ from worker.domain.clock import Clock
 
 # Where the table has no figure (KumoMTA's default).
 _CONNECTIONS = 10
-# Addresses tried for one connection: a domain with twenty dead servers must not hold it for minutes.
+# Hosts looked up, and addresses tried, for one connection: a domain with twenty dead servers, or with twenty that no
+# name server answers for, must not hold it for minutes. As many times the timeout is all that it has.
 _MOST_TRIED = 5
 _NAME_CHARS = 200
 _DIGEST_CHARS = 16
@@ -80,10 +83,19 @@ class DirectTransport:
         return NextHop(names, destination, servers, connections, figures.messages_per_connection, figures.tls)
 
     async def open(self, hop: NextHop = RELAY) -> SmtpConnection:
-        """To the best server that answers. A throttling one is not gone round: the others are the same house."""
+        """To the best server that answers, in five times the timeout: whoever owns a domain may have each step drag."""
+        seconds = _MOST_TRIED * self._wishes.connect_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._best(hop)
+        except TimeoutError:
+            raise HopUnavailable(f"timeout after {seconds:g} s connecting to {hop.name}") from None
+
+    async def _best(self, hop: NextHop) -> SmtpConnection:
+        """A throttling server is not gone round: the others are the same house."""
         last = HopUnavailable(f"none of {hop.name} has an address that mail may go to")
         tried = 0
-        for host in _in_order(hop.hosts):
+        for host in islice(_in_order(hop.hosts), _MOST_TRIED):
             try:
                 addresses = await self._mx.addresses(host)
             except RouteUnknown as error:
@@ -117,7 +129,7 @@ class DirectTransport:
         return await self._converse(hop, replace(server, tls=Tls.NONE, context=None), address)
 
     async def _converse(self, hop: NextHop, server: Relay, address: str) -> SmtpConnection:
-        wire = await connect(server, address)
+        wire = await connect(server, address, server.connect_timeout)
         try:
             offers = await introduce(wire, server)
         except BaseException:
