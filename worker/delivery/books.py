@@ -12,8 +12,20 @@ from worker.delivery.lane import Job
 from worker.delivery.parcels import Claimed, Hold, Result
 from worker.delivery.transports.base import Exchange
 from worker.domain.clock import Clock
+from worker.domain.replies import Stage
 
 log = structlog.get_logger(__name__)
+
+# A journal that took no line (a full disk) is tried again after this, with one mail. Until then none begins.
+SHUT_SECONDS = 5.0
+
+
+class NotBegun(Exception):
+    """A body must not go out. `stage`: how far its job came; at `CONNECT` not even a line of it was written down."""
+
+    def __init__(self, stage: Stage, why: str) -> None:
+        self.stage = stage
+        super().__init__(why)
 
 
 class Books:
@@ -27,9 +39,33 @@ class Books:
         self._loop = loop
         self._hand_out = hand_out
         self._flushing = False
+        self._shut_until = 0.0
+
+    @property
+    def doubtful(self) -> bool:
+        """The last line of a body could not be written: offer it one row, not a hundred."""
+        return self._shut_until > 0.0
+
+    @property
+    def shut(self) -> bool:
+        """Whether no body may begin now. Asked for each mail."""
+        return self._shut_until > 0.0 and self.wait() > 0.0
+
+    def wait(self) -> float:
+        """Seconds until a body may begin; 0: now. From any thread."""
+        return max(0.0, self._shut_until - self._clock.ticks()) if self._shut_until else 0.0
 
     def begins(self, claimed: Claimed) -> None:
-        self._journal.body_begins(claimed)
+        """Raises `NotBegun` where that cannot be written down: no byte of its body is out, so none is sent."""
+        try:
+            self._journal.body_begins(claimed)
+        except OSError as error:
+            if not self.shut:
+                # those of other connections that come to it in the same moment are one failure, and one line
+                log.exception("journal_failed", delivery=claimed.id, again_in_s=SHUT_SECONDS)
+            self._shut_until = self._clock.ticks() + SHUT_SECONDS
+            raise NotBegun(Stage.CONNECT, "its body could not be written down") from error
+        self._shut_until = 0.0
 
     def finished(self, job: Job, exchange: Exchange, *, later: bool = False) -> None:
         """`later`: most likely another body of this connection begins at once, and is written down with it."""

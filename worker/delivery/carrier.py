@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker.delivery.books import Books
+from worker.delivery.books import Books, NotBegun
 from worker.delivery.desk import Desk
 from worker.delivery.lane import SLOW_SECONDS, Job
 from worker.delivery.permits import Permits
@@ -29,6 +29,8 @@ SHARED_IDLE_SECONDS = 1.0
 # … nor for ever: then it is closed, and whoever has less than a fair part of them comes first.
 SHARED_SECONDS = 30.0
 
+_LEASE_OVER = "its lease was over before its body began"
+
 # A server may close an idle connection at the moment it is used again: another is opened, this often.
 REOPENS = 3
 
@@ -40,14 +42,6 @@ class _Ready:
     job: Job
     envelope: Envelope
     message: Message
-
-
-class _LeaseOver(Exception):
-    """The job is another process's. `stage`: how far it came; at `CONNECT` not even a body was written down."""
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        super().__init__(stage)
 
 
 class Carrier:
@@ -118,7 +112,7 @@ class Carrier:
     def _following(self, before: Job) -> tuple[Envelope, Message] | None:
         """What goes next over this connection, for the connection to offer ahead."""
         while self._ahead is None and (job := self._jobs.take_behind(before)) is not None:
-            if self._too_late(job):
+            if self._must_stay(job):
                 self._desk.given_back(job)
             elif not self._desk.turned_away(job):
                 self._ahead = self._made(job)
@@ -141,7 +135,7 @@ class Carrier:
     async def _handle(self, ready: _Ready) -> float | None:
         for _ in range(REOPENS):
             # after making it, too: the first mail of a variant is compiled, which takes longer than there is to spare
-            if self._too_late(ready.job):
+            if self._must_stay(ready.job):
                 break
             if self._connection is None or not self._connection.usable:
                 await self._drop()
@@ -151,7 +145,7 @@ class Carrier:
                 if self._connection is None:
                     return took if took >= SLOW_SECONDS else None
                 self._was_slow = took >= SLOW_SECONDS
-                if self._too_late(ready.job):
+                if self._must_stay(ready.job):
                     break
             began = self._pulse.lived()
             exchange = await self._converse(ready, self._connection)
@@ -166,8 +160,8 @@ class Carrier:
             self._desk.finished(ready.job, exchange, later=self._ahead is not None)
             return took
         self._desk.given_back(ready.job)
-        if self._offered:
-            # only a cut takes that back
+        if self._offered or self._books.shut:
+            # only a cut takes back what was offered; and nothing goes over it while the journal takes no line
             await self._drop()
         return None
 
@@ -178,19 +172,20 @@ class Carrier:
             return await connection.send(
                 ready.envelope, ready.message, lambda: self._begins(job), lambda: self._following(job)
             )
-        except _LeaseOver as over:
-            return Exchange(over.stage, None, "its lease was over before its body began", 0.0)
+        except NotBegun as stayed:
+            return Exchange(stayed.stage, None, str(stayed), 0.0)
 
     def _begins(self, job: Job) -> None:
         """Its body, unless this process was stopped in the middle of the conversation until others took the job over.
 
-        They read what is written down once the lease is over, so it is looked at again behind that.
+        They read what is written down once the lease is over, so it is looked at again behind that. What cannot be
+        written down does not begin either.
         """
         if job.lease_over(self._pulse):
-            raise _LeaseOver(Stage.CONNECT)
+            raise NotBegun(Stage.CONNECT, _LEASE_OVER)
         self._books.begins(job.claimed)
         if job.lease_over(self._pulse):
-            raise _LeaseOver(Stage.DATA)
+            raise NotBegun(Stage.DATA, _LEASE_OVER)
 
     async def _open(self, job: Job) -> Connection | None:
         """A new connection, or None after the job was dealt with: the hop is down, or full."""
@@ -229,8 +224,8 @@ class Carrier:
             self._shared_until = self._pulse.ticks() + SHARED_SECONDS
         return connection
 
-    def _too_late(self, job: Job) -> bool:
-        return self._jobs.closed or job.too_late(self._pulse)
+    def _must_stay(self, job: Job) -> bool:
+        return self._jobs.closed or self._books.shut or job.too_late(self._pulse)
 
     @property
     def _offered(self) -> bool:

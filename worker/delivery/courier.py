@@ -66,11 +66,19 @@ class Courier:
         """The relay's; None where each domain has its own."""
         return self._relay.door if self._relay else None
 
-    def shut(self, destination: str) -> float:
-        """Seconds until a connection for it may be opened; 0 while one may be, or where its hops are not known yet.
+    @property
+    def doubtful(self) -> bool:
+        """Whether one row should try first: the relay refused, or the journal took no line, and nothing went since."""
+        return self._books.doubtful or (self._relay is not None and self._relay.door.doubtful)
 
-        Unlisted domains have a hop each, so together they are never shut.
+    def shut(self, destination: str) -> float:
+        """Seconds until a mail for it may begin; 0 while one may, or where its hops are not known yet.
+
+        Unlisted domains have a hop each, so together they are never shut, but by a journal that takes no line.
         """
+        return max(self._books.wait(), self._away(destination))
+
+    def _away(self, destination: str) -> float:
         if self._relay is not None:
             return self._relay.door.wait()
         there = self._desks_of(destination) if destination else []

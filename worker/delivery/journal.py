@@ -28,6 +28,8 @@ from worker.domain.replies import Reply, Stage
 
 # Below this a journal is not worth a truncation.
 _TRUNCATE_BYTES = 65_536
+# Ends what is half a line, and makes sure that it is none.
+_TORN = b"-\n"
 # About 40,000 mails: read in half a second by whoever takes over.
 _LARGE_BYTES = 6_000_000
 
@@ -115,8 +117,11 @@ class Journal:
         os.close(self._fd)
 
     def _write(self, line: bytes) -> None:
-        """A disk that is nearly full takes half a line: the next must not be read as the rest of it."""
-        line = b"\n" + line if self._torn else line
+        """A disk that is nearly full takes half a line: the next must not be read as the rest of it.
+
+        Nor may half a line be read that lacks nothing but its end: its body was not begun.
+        """
+        line = _TORN + line if self._torn else line
         self._torn = True
         if os.write(self._fd, line) < len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
@@ -187,7 +192,7 @@ class Deceased:
 
 
 def read_journal(path: Path) -> Entries:
-    """The last word on each delivery. A line cut short by the kill is not there yet, and is passed over."""
+    """The last word on each delivery. A line cut short (a kill, a full disk) is not there yet, and is passed over."""
     try:
         with path.open("rb") as lines:
             return _entries(lines)
@@ -201,6 +206,8 @@ def _entries(lines: Iterable[bytes]) -> Entries:
         try:
             kind, delivery_id, lease_id, *rest = json.loads(line)
         except ValueError:
+            continue
+        if kind == "B" and not line.endswith(b"\n"):
             continue
         entries[(delivery_id, lease_id)] = _outcome(rest) if kind == "R" else Entry(None, None)
     return entries

@@ -91,9 +91,8 @@ class Press:
 
     @property
     def doubtful(self) -> bool:
-        """Whether a relay is tried again, with one row."""
-        door = self._courier.door
-        return door is not None and door.doubtful
+        """Whether a relay, or a journal that took no line, is tried again, with one row."""
+        return self._courier.doubtful
 
     def shut(self, destination: str) -> float:
         """Seconds until its next hop may be tried again; 0 while it is fine."""

@@ -83,7 +83,7 @@ TABLE = (
         "a body is written down behind the look at its lease", 4, "worker/delivery/carrier.py",
         """        self._books.begins(job.claimed)
         if job.lease_over(self._pulse):
-            raise _LeaseOver(Stage.DATA)
+            raise NotBegun(Stage.DATA, _LEASE_OVER)
 """,
         """        self._books.begins(job.claimed)
 """,
