@@ -18,6 +18,7 @@ from worker.delivery.backlog import Backlog, Turns
 from worker.delivery.books import Books
 from worker.delivery.carrier import Carrier
 from worker.delivery.desk import Desk
+from worker.delivery.doors import Doors
 from worker.delivery.gatekeeper import Gatekeeper
 from worker.delivery.gates import Breakers, Leases
 from worker.delivery.hop import Hop
@@ -52,6 +53,8 @@ class Courier:
         self._shares = Shares(connections, clock)
         self.turns = Turns(clock)
         self._paces = Paces(clock)
+        self._doors = Doors()
+        # of hops that something waits for, or somebody serves, since they are walked through: and the relay's
         self._desks: dict[NextHop, Desk] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -82,7 +85,9 @@ class Courier:
         if self._relay is not None:
             return self._relay.door.wait()
         there = self._desks_of(destination) if destination else []
-        return min((desk.door.wait() for desk in there), default=0.0)
+        remembered = self._doors.wait(destination)
+        waits = [desk.door.wait() for desk in there] + ([] if remembered is None else [remembered])
+        return min(waits, default=0.0)
 
     def _desks_of(self, destination: str) -> list[Desk]:
         return [desk for desk in list(self._desks.values()) if destination in desk.jobs.lanes]
@@ -93,7 +98,8 @@ class Courier:
         What is stuck at one of several hops is not counted: it is no reason to leave the others without work.
         """
         there = self._desks_of(destination)
-        waiting, free, going = self._routing.waiting(destination) if self._routing else 0, 0, False
+        remembered = self._doors.wait(destination)
+        waiting, free, going = self._routing.waiting(destination) if self._routing else 0, 0, remembered == 0.0
         for desk in there:
             lane = desk.jobs.lanes[destination]
             if desk.door.wait() > 0 and (destination or not desk.door.taken_just_now):
@@ -104,7 +110,8 @@ class Courier:
             going = True
             if destination or not desk.backlog.crowds(lane):
                 waiting += len(lane.waiting)
-        return waiting, free if destination and there and not going else None
+        known = bool(there) or remembered is not None
+        return waiting, free if destination and known and not going else None
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """From any thread."""
@@ -155,7 +162,7 @@ class Courier:
         desk = self._desks.get(hop)
         if desk is None:
             jobs = Jobs(self._loop, self._pulse, self._shares.bounds(relay=not hop.hosts))
-            door = Hop(self._clock, hop.name)
+            door = self._doors.recall(hop) or Hop(self._clock, hop.name)
             backlog = Backlog(self._clock, self.turns)
             desk = self._desks[hop] = Desk(hop, door, jobs, backlog, self._books, self._gates, self._ask)
             self._paces.recall(hop, jobs)
@@ -204,10 +211,12 @@ class Courier:
         for desk in list(self._desks.values()):
             desk.reap()
             if desk.over and desk is not self._relay:
-                del self._desks[desk.hop]
+                self._doors.remember(desk.hop, desk.door, desk.jobs.lanes)
                 self._paces.remember(desk.hop, desk.jobs)
+                del self._desks[desk.hop]
             elif len(desk.jobs):
                 self._staff(desk)
+        self._doors.forget()
         if self._routing is not None:
             self._routing.reap()
         self._permits.renew()

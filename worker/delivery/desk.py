@@ -33,6 +33,7 @@ class Desk:
         self._books = books
         self._gates = gatekeeper
         self._ask = ask
+        self._asked = 0
 
     @property
     def is_relay(self) -> bool:
@@ -59,8 +60,8 @@ class Desk:
 
     @property
     def over(self) -> bool:
-        """Nothing waits, nobody serves, and nothing need be remembered of it."""
-        return not self.carriers and not len(self.jobs) and self.door.forgettable
+        """Nothing waits, nobody serves, no answer is out; its door and its pace are remembered elsewhere."""
+        return not self.carriers and not len(self.jobs) and not self._asked and not self.door.taken
 
     def put(self, jobs: Sequence[Job]) -> None:
         """Those that may not go now are given back or held."""
@@ -107,11 +108,13 @@ class Desk:
             asking.setdefault(self._gates.must_ask(job, self.hop), []).append(job)
         going = asking.pop("", [])
         for gate, group in asking.items():
+            self._asked += 1
             self._ask(self, gate, group)
         return going
 
     def admitted(self, jobs: list[Job], messages: int) -> None:
         """So many of them may go."""
+        self._asked -= 1
         if messages:
             self.jobs.put(jobs[:messages])
         for job in jobs[messages:]:
