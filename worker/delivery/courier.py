@@ -99,7 +99,9 @@ class Courier:
         """
         there = self._desks_of(destination)
         remembered = self._doors.wait(destination)
-        waiting, free, going = self._routing.waiting(destination) if self._routing else 0, 0, remembered == 0.0
+        waiting = self._routing.waiting(destination) if self._routing else 0
+        # a hop that refused and has no work: one row tries it, since a server that is silent turns all others away
+        free, going = int(remembered == 0.0 and not waiting), False
         for desk in there:
             lane = desk.jobs.lanes[destination]
             if desk.door.wait() > 0 and (destination or not desk.door.taken_just_now):

@@ -102,6 +102,18 @@ def test_a_listed_destination_stays_shut(one: Courier, inbox: Inbox) -> None:
     assert one.shut("") == 0
 
 
+def test_a_listed_destination_is_tried_again_with_one_row(
+    one: Courier, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may swallow packets: a thousand would be claimed, held, and counted as tried."""
+    one.submit([to(1, "listed.example", "listed")])
+    inbox.wait_for(1)
+    wait_until(lambda: one._desks == {}, 10)
+    monkeypatch.setattr("worker.delivery.hop.Hop.wait", lambda _door: 0.0)
+    assert one.shut("listed") == 0
+    assert one.load("listed") == (0, 1)
+
+
 def test_a_desk_stays_while_a_breaker_is_asked(
     one: Courier, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
