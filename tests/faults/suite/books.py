@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -43,7 +44,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Call:
-    """One connection to the receiving server, over by then."""
+    """One connection to the receiving server; `closed_at` is infinite while it is open."""
 
     port: int
     closed_at: float
@@ -107,11 +108,17 @@ def read_books(history: History, database: Database, settings: Settings, inbox: 
             tallied={(row.slice_id, row.status, row.reason): row.n for row in connection.execute(_TALLIES) if row.n},
         )
     books.receipts = tuple(_receipt(one) for one in inbox if one["event"] == "accepted")
-    books.connections = {
-        one["connection"]: Call(one["port"], one["at"], one["quit"]) for one in inbox if one["event"] == "closed"
-    }
+    books.connections = calls(inbox)
     books.lags = [(one["at"], one["seconds"]) for one in inbox if one["event"] == "lag"]
     return books
+
+
+def calls(inbox: Sequence[Mapping[str, Any]]) -> dict[int, Call]:
+    """By their numbers. Some are still open when all has come to rest: a process that stood still until then is seen
+    by what it holds, too."""
+    took = {one["connection"]: Call(one["port"], inf, quit=False) for one in inbox if one["event"] == "accepted"}
+    over = {one["connection"]: Call(one["port"], one["at"], one["quit"]) for one in inbox if one["event"] == "closed"}
+    return took | over
 
 
 _TALLIES = select(TallyRow.slice_id, TallyRow.status, TallyRow.reason, TallyRow.n)

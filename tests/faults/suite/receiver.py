@@ -34,12 +34,14 @@ class Receiver(SmtpServer):
     def __init__(self, options: Options, port: int = 0) -> None:
         super().__init__((), options, port)
         self._began: dict[int, float] = {}
+        self._ports: dict[int, int] = {}
         self._rule: dict[int, Rule | None] = {}
 
     # -- what is written down
 
     def begin(self, session: Session) -> int:
         self._began[session.number] = time.time()
+        self._ports[session.number] = session.port
         return super().begin(session)
 
     def rule(self, at: At, session: Session) -> Rule | None:
@@ -63,6 +65,7 @@ class Receiver(SmtpServer):
             "body_at": received.body_at,
             "rcpt": received.rcpt, "mail_from": received.mail_from, "message_id": received.message_id,
             "date": date[1].decode("ascii", "replace") if date else "", "connection": received.connection,
+            "port": self._ports.get(received.connection, 0),
             "answer": _answer(self._rule.get(received.connection)), "confirm": confirm[1].decode() if confirm else "",
         })  # fmt: skip
 
