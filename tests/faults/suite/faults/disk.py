@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
@@ -20,13 +20,22 @@ from tests.faults.suite.faults.table import fault
 
 @contextmanager
 def _full(pids: Iterable[int], limit: int, user: str | None = None) -> Iterator[None]:
-    """`user`: whose processes they are, where not ours."""
+    """`user`: whose processes they are, where not ours. What they start meanwhile has their limit, until the end.
+
+    It must not keep it: a child that was killed just before, and started again in time, would have no room for ever,
+    and be the first to fail at whatever there is to do.
+    """
     changed = [pid for pid in pids if _set_limit(pid, str(limit), user)]
     try:
         yield
     finally:
+        # theirs first: who is started from now on has it
         for pid in changed:
             _set_limit(pid, "unlimited", user)
+        for pid in changed:
+            with suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(pid).children(recursive=True):
+                    _set_limit(child.pid, "unlimited", user)
 
 
 def _set_limit(pid: int, limit: str, user: str | None) -> bool:
