@@ -49,7 +49,7 @@ class Books:
     @property
     def shut(self) -> bool:
         """Whether no body may begin now. Asked for each mail."""
-        return self._shut_until > 0.0 and self.wait() > 0.0
+        return self.wait() > 0.0
 
     def wait(self) -> float:
         """Seconds until a body may begin; 0: now. From any thread."""
