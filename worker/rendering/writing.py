@@ -11,7 +11,7 @@ from lxml import etree
 
 # What no text is escaped in, because no parser would take it back.
 RAW = frozenset({"style", "script", "iframe", "noembed", "noframes", "xmp", "plaintext"})
-_VOID = frozenset({
+VOID = frozenset({
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "link", "meta", "param",
     "source", "track", "wbr",
 })  # fmt: skip
@@ -35,14 +35,6 @@ def write_html(tree: etree._ElementTree) -> str:
     return "".join(out)
 
 
-def write_inside(element: etree._Element) -> str:
-    """What an element holds, without the element itself."""
-    out = [escape_text(element.text or "")]
-    for child in element:
-        _write(child, out)
-    return "".join(out)
-
-
 def _write(element: etree._Element, out: list[str]) -> None:
     if isinstance(element, etree._Comment):
         out.append(f"<!--{element.text or ''}-->")
@@ -57,7 +49,7 @@ def _write_element(element: etree._Element, out: list[str]) -> None:
     for name, value in element.attrib.items():
         out.append(f' {name!s}="{escape_attribute(str(value))}"')
     out.append(">")
-    if tag in _VOID:
+    if tag in VOID:
         return
     text = element.text or ""
     out.append(text if tag in RAW else escape_text(text))

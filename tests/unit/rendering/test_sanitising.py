@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +12,7 @@ from tests.unit.rendering.making import PUBLICATION, READER, TEMPLATES
 from worker.domain.delivery import Kind
 from worker.domain.errors import InvalidInput
 from worker.rendering import MailCompiler, post_context
+from worker.rendering.cleaning import clean_lines
 from worker.rendering.plaintext import to_text
 from worker.rendering.sanitising import sanitise
 
@@ -60,6 +63,28 @@ TABLE = {
         '<audio controls><source src="/a.mp3"></audio>', '<p><a href="https://blog.example/a.mp3">Listen</a></p>'),
     "NUL and bidi override": ("<p>a\x00b\u202ec</p>", "<p>abc</p>"),
     "unclosed": ("<p>a<b>b", "<p>a<b>b</b></p>"),
+    "film with words": (
+        "<video controls><source src='/a.webm'><source src='/a.mp4'><p>no <b>film</b></p></video>a",
+        '<p><a href="https://blog.example/a.webm">Watch</a></p>a'),
+    "frame without a source": ("a<iframe></iframe>b<br", "a<p></p>b"),
+    "frame of no address": ("<iframe src='https://[x/'></iframe>", "<p><a>Watch</a></p>"),
+    "place for a line's end": ("<p>a<wbr>b</p><p>c", "<p>ab</p><p>c</p>"),
+    "picture in a picture": (
+        "<picture><source srcset=/a.webp><source srcset=/a.avif><img src=/a.png></picture><p>b</p>",
+        '<img src="https://blog.example/a.png"><p>b</p>'),
+    "drawing in a form": ("<form><svg><p>a</svg>b</form>c<script>d</script>e", "ce"),
+    "whole document": (
+        "<!DOCTYPE html>\n<html lang=en><head><meta charset=utf-16><title>t</title><style>p{}</style></head>\n"
+        "<body class=x><p>a é</p></body></html>\n",
+        "\n\n<p>a é</p>\n"),
+    "document without anything": ("<html>", ""),
+    "end of a document": ("a</body x>b</html >c<p>d", "abc<p>d</p>"),
+    "end of a document in a number": ("&amp;&#</html>1;", "&amp;&amp;#1;"),
+    "text of old": ("<p>a<xmp><b>b</b>", "<p>a</p>&lt;b&gt;b&lt;/b&gt;"),
+    "comment in a text": ("<p>a<!-- --!> b -->c<p>", "<p>a b --&gt;c</p><p></p>"),
+    "attribute twice": ("<p id=a id=b>c", '<p id="a">c</p>'),
+    "attribute without a value": ("<ol reversed><li>a", '<ol reversed=""><li>a</li></ol>'),
+    "tag that does not end": ("<p>a<b title='c", "<p>a</p>"),
 }  # fmt: skip
 
 
@@ -74,6 +99,25 @@ def test_anything_at_all_comes_back_as_html_and_as_text(html: str) -> None:
     clean = sanitise(html, BASE)
     assert sanitise(clean, BASE) == clean
     assert "\0" not in to_text(clean)
+
+
+PIECES = [
+    "<p>", "<div>", "<b>", "<a>", "<ul>", "<ol>", "<li>", "<table>", "<tr>", "<td>", "<tbody>", "<pre>", "<h2>",
+    "<br>", "<wbr>", "<video>", "<svg>", "<template>", "<form>", "<title>", "<xmp>", "<source src=y>",
+    "<iframe src=//x.example>", "<a href=/x id=a>", "<img src='/a.png' alt=\"'\">", "<b title='", "</p>", "</div>",
+    "</b>", "</a>", "</ul>", "</li>", "</table>", "</td>", "</pre>", "</h2>", "</video>", "</svg>", "</template>",
+    "</form>", "</body>", "</html>", "<!--", "-->", "--!>", "&#", "1;", "&lt", "a", " ", "\n", "\x00", "'", '"',
+    "<", ">", "</", "<?x?>", "<![CDATA[", "]]>",
+]  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=16).map("".join))
+def test_a_heap_of_tags_comes_back_as_clean_html(html: str) -> None:
+    clean = sanitise(html, BASE)
+    assert sanitise(clean, BASE) == clean
+    assert clean_lines(clean) == clean
+    assert not re.search(r"<(?:script|svg|template|form|iframe|video|source|title|xmp|wbr)|=\S*javascript", clean)
 
 
 @pytest.mark.parametrize("tag", ["div", "blockquote", "b", "ul><li"])

@@ -1,0 +1,111 @@
+"""Untidy HTML as a well-formed text of bounded depth: what libxml2 reads of it, written at once, without a tree.
+
+By HTML's rules each tag looks through all open elements, and each `<b>` through the attributes of every open one: a
+megabyte of tags that nobody closes, or of their attributes, kept nh3 busy for many minutes. libxml2's own tree looks
+for the end of a tag's attributes with each of them: a megabyte of those took it a minute. Its events take no such time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from lxml import etree
+
+from worker.domain.errors import InvalidInput
+from worker.rendering.allowed import ATTRIBUTES, DROPPED
+from worker.rendering.tidy import MOST_DEEP
+from worker.rendering.writing import RAW, VOID, escape_attribute, escape_text
+
+_MOST_OPEN = 250
+"""Elements open at once, those that will not stay among them: an end tag looks through all of them."""
+_AROUND = frozenset({"html", "body"})
+_EMBEDS = frozenset({"iframe", "video", "audio", "embed"})
+
+
+def flatten(html: str) -> str:
+    """The same as elements that are all closed and carry what may stay, and no more; embeds have become links.
+
+    Raises `InvalidInput` where elements are nested deeper than any mail needs.
+    """
+    parser = etree.HTMLParser(target=_Writer())  # type: ignore[arg-type]  # the stub's events may be bytes, too
+    return str(etree.fromstring(f"<html><body>{html}", parser))
+
+
+def too_deep() -> InvalidInput:
+    return InvalidInput.of("data.post.html", f"has elements nested over {MOST_DEEP} deep; give it flatter")
+
+
+class _Writer:
+    """Takes libxml2's events; what is in a dropped element or an embed is not written."""
+
+    def __init__(self) -> None:
+        self._out: list[str] = []
+        self._open: list[str] = []
+        # how many elements were open where the outermost that is not written began; 0: none is open
+        self._hidden = 0
+        self._embed: _Embed | None = None
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._open.append(tag)
+        if len(self._open) > _MOST_OPEN:
+            raise too_deep()
+        if self._hidden:
+            if self._embed and tag == "source":
+                self._embed.source = self._embed.source or attributes.get("src", "")
+        elif tag in DROPPED:
+            # drawings and templates have rules of their own, by which two parsers may read two things
+            self._hidden = len(self._open)
+        elif tag in _EMBEDS:
+            self._hidden, self._embed = len(self._open), _Embed(tag, attributes)
+        elif tag not in _AROUND:
+            self._out.append(_start_tag(tag, attributes))
+
+    def end(self, tag: str) -> None:
+        if not self._hidden:
+            self._out.append("" if tag in VOID or tag in _AROUND else f"</{tag}>")
+        elif self._hidden == len(self._open):
+            self._out.append(self._embed.link() if self._embed else "")
+            self._hidden, self._embed = 0, None
+        self._open.pop()
+
+    def data(self, data: str) -> None:
+        if not self._hidden:
+            # behind `</html>` nothing is open
+            self._out.append(data if self._open and self._open[-1] in RAW else escape_text(data))
+
+    def comment(self, text: str) -> None:
+        """It still stands between `<pre>` and a line end, and between the halves of a reference."""
+        self._out.append("" if self._hidden else "<!---->")
+
+    def close(self) -> str:
+        return "".join(self._out)
+
+
+def _start_tag(tag: str, attributes: Mapping[str, str]) -> str:
+    of_tag = ATTRIBUTES.get(tag, set())
+    kept = ((name, value) for name, value in attributes.items() if name in ATTRIBUTES["*"] or name in of_tag)
+    return "".join([f"<{tag}", *(f' {name}="{escape_attribute(value)}"' for name, value in kept), ">"])
+
+
+class _Embed:
+    """A mail plays nothing: a frame, a film or a sound becomes a link to it."""
+
+    def __init__(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._tag = tag
+        self._title = attributes.get("title", "")
+        self.source = attributes.get("src", "")
+
+    def link(self) -> str:
+        if not self.source:
+            return "<p></p>"
+        text = self._title or self._watch()
+        return f'<p><a href="{escape_attribute(self.source)}">{escape_text(text)}</a></p>'
+
+    def _watch(self) -> str:
+        try:
+            host = (urlsplit(self.source).hostname or "").removeprefix("www.")
+        except ValueError:
+            host = ""
+        verb = "Listen" if self._tag == "audio" else "Watch"
+        return f"{verb} on {host}" if host else verb
