@@ -2,11 +2,12 @@
 
 By HTML's rules each tag looks through all open elements, and each `<b>` through the attributes of every open one: a
 megabyte of tags that nobody closes, or of their attributes, kept nh3 busy for many minutes. libxml2's own tree looks
-for the end of a tag's attributes with each of them: a megabyte of those took it a minute. Its events take no such time.
+for the end of a tag's attributes with each of them: a quarter of a megabyte took it 8 s. Its events take no such time.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -19,8 +20,16 @@ from worker.rendering.writing import RAW, VOID, escape_attribute, escape_text
 
 _MOST_OPEN = 250
 """Elements open at once, those that will not stay among them: an end tag looks through all of them."""
+_SLICE = 4096
+"""Characters read at once. libxml2 reads them to their end, and opens what they open, after the deepest was refused."""
+# libxml2 takes it for an element with all that follows in it.
+_WBR = re.compile(r"<wbr\b[^<>]*>", re.IGNORECASE)
+# libxml2 would close all that is open; browsers read on.
+_ENDS = re.compile(r"</(?=(?:body|html)\b)", re.IGNORECASE)
 _AROUND = frozenset({"html", "body"})
-_EMBEDS = frozenset({"iframe", "video", "audio", "embed"})
+_FRAMES = frozenset({"iframe", "video", "audio"})
+# Without its words. It stays between `<pre>` and a line end: the first behind the tag is not read.
+_COMMENT = "<!---->"
 
 
 def flatten(html: str) -> str:
@@ -29,7 +38,12 @@ def flatten(html: str) -> str:
     Raises `InvalidInput` where elements are nested deeper than any mail needs.
     """
     parser = etree.HTMLParser(target=_Writer())  # type: ignore[arg-type]  # the stub's events may be bytes, too
-    return str(etree.fromstring(f"<html><body>{html}", parser))
+    parser.feed("<html><body>")
+    # an end tag that nothing began is passed over, and divides what would be something else if joined
+    html = _ENDS.sub("</x-", _WBR.sub("</x-wbr>", html))
+    for at in range(0, len(html), _SLICE):
+        parser.feed(html[at : at + _SLICE])
+    return str(parser.close())
 
 
 def too_deep() -> InvalidInput:
@@ -37,46 +51,48 @@ def too_deep() -> InvalidInput:
 
 
 class _Writer:
-    """Takes libxml2's events; what is in a dropped element or an embed is not written."""
+    """Takes libxml2's events. In place of a dropped element, or a frame, stands a comment, or a link."""
 
     def __init__(self) -> None:
         self._out: list[str] = []
         self._open: list[str] = []
-        # how many elements were open where the outermost that is not written began; 0: none is open
+        # how many elements were open with the outermost that is not written; 0 while all are
         self._hidden = 0
-        self._embed: _Embed | None = None
+        self._frame: _Embed | None = None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         self._open.append(tag)
         if len(self._open) > _MOST_OPEN:
             raise too_deep()
         if self._hidden:
-            if self._embed and tag == "source":
-                self._embed.source = self._embed.source or attributes.get("src", "")
+            if self._frame and tag == "source":
+                self._frame.source = self._frame.source or attributes.get("src", "")
         elif tag in DROPPED:
             # drawings and templates have rules of their own, by which two parsers may read two things
             self._hidden = len(self._open)
-        elif tag in _EMBEDS:
-            self._hidden, self._embed = len(self._open), _Embed(tag, attributes)
+        elif tag in _FRAMES:
+            self._hidden, self._frame = len(self._open), _Embed(tag, attributes)
+        elif tag == "embed":
+            # libxml2 takes it, too, for an element with all that follows in it
+            self._out.append(_Embed(tag, attributes).link())
         elif tag not in _AROUND:
             self._out.append(_start_tag(tag, attributes))
 
     def end(self, tag: str) -> None:
-        if not self._hidden:
-            self._out.append("" if tag in VOID or tag in _AROUND else f"</{tag}>")
-        elif self._hidden == len(self._open):
-            self._out.append(self._embed.link() if self._embed else "")
-            self._hidden, self._embed = 0, None
+        if self._hidden == len(self._open):
+            self._out.append(self._frame.link() if self._frame else _COMMENT)
+            self._hidden, self._frame = 0, None
+        elif not self._hidden and tag not in VOID and tag not in _AROUND:
+            self._out.append(f"</{tag}>")
         self._open.pop()
 
     def data(self, data: str) -> None:
         if not self._hidden:
-            # behind `</html>` nothing is open
-            self._out.append(data if self._open and self._open[-1] in RAW else escape_text(data))
+            self._out.append(data if self._open[-1] in RAW else escape_text(data))
 
     def comment(self, text: str) -> None:
-        """It still stands between `<pre>` and a line end, and between the halves of a reference."""
-        self._out.append("" if self._hidden else "<!---->")
+        if not self._hidden:
+            self._out.append(_COMMENT)
 
     def close(self) -> str:
         return "".join(self._out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 MOST_DEEP = 100
-"""libxml2 drops what is nested 256 deep, the page around it included; no real post comes near."""
+"""Elements in each other; no real post comes near. libxml2, which reads the whole page, drops what is 256 deep."""
 
 _ATTRIBUTE = r"""\s+[A-Za-z_:][\w:.-]*(?:="[^"<]*"|='[^'<]*')?"""
 # A tag with its name and attributes, a comment that ends where everybody thinks, or text.

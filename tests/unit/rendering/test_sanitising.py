@@ -14,7 +14,7 @@ from worker.domain.errors import InvalidInput
 from worker.rendering import MailCompiler, post_context
 from worker.rendering.cleaning import clean_lines
 from worker.rendering.plaintext import to_text
-from worker.rendering.sanitising import sanitise
+from worker.rendering.sanitising import MOST_PIECES, PIECE, sanitise
 
 BASE = "https://blog.example/posts/one/"
 
@@ -68,7 +68,13 @@ TABLE = {
         '<p><a href="https://blog.example/a.webm">Watch</a></p>a'),
     "frame without a source": ("a<iframe></iframe>b<br", "a<p></p>b"),
     "frame of no address": ("<iframe src='https://[x/'></iframe>", "<p><a>Watch</a></p>"),
-    "place for a line's end": ("<p>a<wbr>b</p><p>c", "<p>ab</p><p>c</p>"),
+    "embed that holds nothing": (
+        "<p>a</p><embed src=https://v.example/1><p>b</p><i>",
+        '<p>a</p><p><a href="https://v.example/1">Watch on v.example</a></p><p>b</p><i></i>'),
+    "place for a line's end": ("<p>a<wbr>b<p>c", "<p>ab</p><p>c</p>"),
+    "many places for a line's end": ("<p>" + 300 * "a<wbr>" + "<p>c", "<p>" + 300 * "a" + "</p><p>c</p>"),
+    "reference with a place for a line's end in it": ("&#<wbr>1;<p>", "&amp;#1;<p></p>"),
+    "nothing at the beginning of a drawing": ("<pre><script></script>\nx<b>", "<pre>\n\nx<b></b></pre>"),
     "picture in a picture": (
         "<picture><source srcset=/a.webp><source srcset=/a.avif><img src=/a.png></picture><p>b</p>",
         '<img src="https://blog.example/a.png"><p>b</p>'),
@@ -80,6 +86,9 @@ TABLE = {
     "document without anything": ("<html>", ""),
     "end of a document": ("a</body x>b</html >c<p>d", "abc<p>d</p>"),
     "end of a document in a number": ("&amp;&#</html>1;", "&amp;&amp;#1;"),
+    "end of a document in a form": ("<form></body>x</form>y<b>", "y<b></b>"),
+    "end of a document in a list": ("<ul><li>a</html><li>b</ul>c", "<ul><li>a</li><li>b</li></ul>c"),
+    "second document": ("a</body></html><html><head><section>b</section></head>", "ab"),
     "text of old": ("<p>a<xmp><b>b</b>", "<p>a</p>&lt;b&gt;b&lt;/b&gt;"),
     "comment in a text": ("<p>a<!-- --!> b -->c<p>", "<p>a b --&gt;c</p><p></p>"),
     "attribute twice": ("<p id=a id=b>c", '<p id="a">c</p>'),
@@ -125,6 +134,14 @@ def test_a_heap_of_tags_comes_back_as_clean_html(html: str) -> None:
 def test_what_is_nested_without_end_is_refused_by_name(tag: str, levels: int) -> None:
     with pytest.raises(InvalidInput, match=r"data\.post\.html: has elements nested over 100 deep"):
         sanitise(f"<{tag}>" * levels + "deep", BASE)
+
+
+@pytest.mark.parametrize("piece", ["<br>", "<hr>&amp;", "&"])
+def test_what_holds_more_than_any_mail_is_refused_by_name(piece: str) -> None:
+    html = piece * (MOST_PIECES // len(PIECE.findall(piece)))
+    assert sanitise(html, BASE)
+    with pytest.raises(InvalidInput, match=r"data\.post\.html: has over 50,000 tags and references"):
+        sanitise(f"{html}<p>", BASE)
 
 
 @pytest.mark.parametrize("tag", ["div", "blockquote", "b", "a href='/x'"])
