@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.orm import InstrumentedAttribute
 
 from worker.domain.audience import SubscriptionStatus
 from worker.domain.campaign import CampaignStatus
@@ -55,36 +56,36 @@ def seed_campaign(
             .values(publication=publication, kind=Kind.NEW_POST, campaign_id=campaign, planned_at=now)
             .returning(SliceRow.id)
         ).scalar_one()  # fmt: skip
-        deliveries, subscriptions, subscribers = [], [], []
-        for n in range(readers):
-            address = f"reader{n}.{post_id}@example.com"
-            subscriber = connection.execute(
-                insert(SubscriberRow)
-                .values(publication=publication, address=address, email=address, domain="example.com",
-                        name=f"Reader {n}", created_at=now)
-                .returning(SubscriberRow.id)
-            ).scalar_one()  # fmt: skip
-            subscription = connection.execute(
-                insert(SubscriptionRow)
-                .values(publication=publication, list_slug="posts", subscriber_id=subscriber,
-                        status=SubscriptionStatus.ACTIVE, created_at=now)
-                .returning(SubscriptionRow.id)
-            ).scalar_one()  # fmt: skip
-            delivery = connection.execute(
-                insert(DeliveryRow)
-                .values(publication=publication, kind=Kind.NEW_POST, campaign_id=campaign, slice_id=slice_id,
-                        subscriber_id=subscriber, subscription_id=subscription, address=address,
-                        destination=destination, dedupe_key=f"c:{campaign}:{subscriber}",
-                        status=DeliveryStatus.QUEUED, created_at=now)
-                .returning(DeliveryRow.id)
-            ).scalar_one()  # fmt: skip
-            subscribers.append(subscriber)
-            subscriptions.append(subscription)
-            deliveries.append(delivery)
+        addresses = [f"reader{n}.{post_id}@example.com" for n in range(readers)]
+        subscribers = _insert(connection, SubscriberRow.id, [
+            {"publication": publication, "address": address, "email": address, "domain": "example.com",
+             "name": f"Reader {n}", "created_at": now}
+            for n, address in enumerate(addresses)
+        ])  # fmt: skip
+        subscriptions = _insert(connection, SubscriptionRow.id, [
+            {"publication": publication, "list_slug": "posts", "subscriber_id": subscriber,
+             "status": SubscriptionStatus.ACTIVE, "created_at": now}
+            for subscriber in subscribers
+        ])  # fmt: skip
+        deliveries = _insert(connection, DeliveryRow.id, [
+            {"publication": publication, "kind": Kind.NEW_POST, "campaign_id": campaign, "slice_id": slice_id,
+             "subscriber_id": subscriber, "subscription_id": subscription, "address": address,
+             "destination": destination, "dedupe_key": f"c:{campaign}:{subscriber}",
+             "status": DeliveryStatus.QUEUED, "created_at": now}
+            for subscriber, subscription, address in zip(subscribers, subscriptions, addresses, strict=True)
+        ])  # fmt: skip
         span = {"first_id": min(deliveries, default=None), "last_id": max(deliveries, default=None)}
         connection.execute(update(SliceRow).where(SliceRow.id == slice_id).values(span))
         add_tallies(connection, Counter({(slice_id, str(DeliveryStatus.QUEUED), ""): readers}))
     return Seeded(campaign, slice_id, tuple(deliveries), tuple(subscriptions), tuple(subscribers))
+
+
+def _insert(connection: Connection, id_of: InstrumentedAttribute[int], rows: list[dict[str, object]]) -> list[int]:
+    """Their ids, in order."""
+    if not rows:
+        return []
+    statement = insert(id_of.class_).returning(id_of, sort_by_parameter_order=True)
+    return list(connection.execute(statement, rows).scalars())
 
 
 def statuses(database: Database) -> Counter[str]:
