@@ -3,9 +3,9 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-# Tests at once, on servers of their own: one that plays whole systems, the others beside it (tests/conftest.py).
+# Tests at once, on servers of their own: two that play whole systems, the others beside them (tests/conftest.py).
 # JOBS=0: one after the other, as a debugger needs it.
-JOBS ?= 2
+JOBS ?= 3
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet
 
 .DEFAULT_GOAL := help
