@@ -20,7 +20,7 @@ from worker.intake.cloudevents import parse_event
 from worker.redaction import redact
 from worker.rendering.cleaning import clean_lines, clean_text, clean_url
 from worker.rendering.context import post_context
-from worker.rendering.sanitising import MOST_PIECES, PIECE, sanitise
+from worker.rendering.sanitising import MOST_PIECES, pieces, sanitise
 from worker.rendering.tidy import is_tidy
 
 # Four times as much in four times the time is 4, in its square 16, in its cube 64. Nobody measures well on a busy
@@ -68,7 +68,7 @@ def test_a_post_of_hostile_html_takes_time_by_its_size(piece: str) -> None:
         post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": text})
 
     # more would be refused at once
-    most = min(_LARGE, MOST_PIECES * len(piece) // max(1, len(PIECE.findall(piece))))
+    most = min(_LARGE, MOST_PIECES * len(piece) // max(1, pieces(piece)))
     _assert_grows_no_faster(read, lambda size: _repeated(piece, most * size // _LARGE))
 
 
@@ -82,6 +82,29 @@ def test_a_post_that_is_tidy_and_as_deep_as_may_be_takes_time_by_its_size() -> N
 
     assert is_tidy(make(_SMALL))
     _assert_grows_no_faster(lambda text: sanitise(text, "https://blog.example/"), make)
+
+
+# Each as large as it may be, or larger.
+SQUARES = {
+    "lines in a table and in no cell": "<table>" + "<p>" * 49_900,
+    "comments before them": "x<!---->" * 24_900 + "<table>" + "<br>x" * 24_900 + "</table>",
+    "declarations before signs": "x<?>" * 125_000 + "<table>x" + ">" * 490_000 + "<p>",
+    "references in one text": "&" * 49_900 + "x" * 900_000,
+    "references in a title": f"<b title='{'&' * 49_900}{'x' * 900_000}'>",
+    "empty lines in quotations": "<i><blockquote>" * 46 + "<pre>x" + "\n" * 49_800 + "x",
+    "more empty lines": "<i><blockquote>" * 46 + "<pre>x" + "\n" * 990_000 + "x",
+    "lines in lists": "<ol start=-999999999><li>" * 8 + "<pre>x" + "\nx" * 49_800,
+}
+
+
+@pytest.mark.parametrize("html", SQUARES.values(), ids=SQUARES.keys())
+def test_what_takes_the_square_of_its_size_is_bounded(html: str) -> None:
+    """By what a plain post of as many tags takes."""
+    def read(text: str) -> None:
+        post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": text})
+
+    hostile, plain = _cpu_seconds(read, html), _cpu_seconds(read, "<p>some words</p>" * 49_900)
+    assert hostile < 8 * plain, (hostile, plain)
 
 
 def test_ends_of_nothing_behind_more_than_may_be_open_take_no_time() -> None:

@@ -26,7 +26,7 @@ def post_context(
     `preheader`, `image`, `image_alt`, `date`, `authors`, `byline`, `tags`) and `list`.
 
     The date is the publication's: its time zone, its language. Raises `InvalidInput` for a post without a title,
-    or one whose HTML is nested over 100 elements deep, or has over 50,000 tags and references.
+    or one whose HTML is nested over 100 elements deep, or has over 50,000 tags, references and lines.
     """
     title = _line(post, "title")
     if not title:

@@ -19,16 +19,16 @@ from worker.rendering.tidy import MOST_DEEP
 from worker.rendering.writing import RAW, VOID, escape_attribute, escape_text
 
 _MOST_OPEN = 250
-"""Elements open at once, those that will not stay among them: an end tag looks through all of them."""
+"""Elements open at once, also those of which only the text will stay: an end tag looks through all of them."""
 _SLICE = 4096
 """Characters read at once. libxml2 reads them to their end, and opens what they open, after the deepest was refused."""
 # libxml2 takes it for an element with all that follows in it.
-_WBR = re.compile(r"<wbr\b[^<>]*>", re.IGNORECASE)
+_WBR = re.compile(r"<wbr\s*/?>", re.IGNORECASE)
 # libxml2 would close all that is open; browsers read on.
 _ENDS = re.compile(r"</(?=(?:body|html)\b)", re.IGNORECASE)
 _AROUND = frozenset({"html", "body"})
 _FRAMES = frozenset({"iframe", "video", "audio"})
-# Without its words. It stays between `<pre>` and a line end: the first behind the tag is not read.
+# For any comment. It stands between `<pre>` and a line end, of which the first behind the tag is not read.
 _COMMENT = "<!---->"
 
 
@@ -47,7 +47,7 @@ def flatten(html: str) -> str:
 
 
 def too_deep() -> InvalidInput:
-    return InvalidInput.of("data.post.html", f"has elements nested over {MOST_DEEP} deep; give it flatter")
+    return InvalidInput.of("data.post.html", f"has elements nested over {MOST_DEEP} deep; close each, or nest less")
 
 
 class _Writer:
@@ -88,6 +88,7 @@ class _Writer:
 
     def data(self, data: str) -> None:
         if not self._hidden:
+            # no end tag ends the body: it stays open to the last event
             self._out.append(data if self._open[-1] in RAW else escape_text(data))
 
     def comment(self, text: str) -> None:

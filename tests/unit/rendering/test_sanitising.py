@@ -14,7 +14,7 @@ from worker.domain.errors import InvalidInput
 from worker.rendering import MailCompiler, post_context
 from worker.rendering.cleaning import clean_lines
 from worker.rendering.plaintext import to_text
-from worker.rendering.sanitising import MOST_PIECES, PIECE, sanitise
+from worker.rendering.sanitising import MOST_PIECES, pieces, sanitise
 
 BASE = "https://blog.example/posts/one/"
 
@@ -72,6 +72,7 @@ TABLE = {
         "<p>a</p><embed src=https://v.example/1><p>b</p><i>",
         '<p>a</p><p><a href="https://v.example/1">Watch on v.example</a></p><p>b</p><i></i>'),
     "place for a line's end": ("<p>a<wbr>b<p>c", "<p>ab</p><p>c</p>"),
+    "place for a line's end with a class": ('<p>a<wbr class="x>y">b</p><p>c', "<p>ab</p><p>c</p>"),
     "many places for a line's end": ("<p>" + 300 * "a<wbr>" + "<p>c", "<p>" + 300 * "a" + "</p><p>c</p>"),
     "reference with a place for a line's end in it": ("&#<wbr>1;<p>", "&amp;#1;<p></p>"),
     "nothing at the beginning of a drawing": ("<pre><script></script>\nx<b>", "<pre>\n\nx<b></b></pre>"),
@@ -136,11 +137,11 @@ def test_what_is_nested_without_end_is_refused_by_name(tag: str, levels: int) ->
         sanitise(f"<{tag}>" * levels + "deep", BASE)
 
 
-@pytest.mark.parametrize("piece", ["<br>", "<hr>&amp;", "&"])
+@pytest.mark.parametrize("piece", ["<br>", "<hr>&amp;", "&", "a\n", "<!---->x", "a < b"])
 def test_what_holds_more_than_any_mail_is_refused_by_name(piece: str) -> None:
-    html = piece * (MOST_PIECES // len(PIECE.findall(piece)))
+    html = piece * (MOST_PIECES // pieces(piece))
     assert sanitise(html, BASE)
-    with pytest.raises(InvalidInput, match=r"data\.post\.html: has over 50,000 tags and references"):
+    with pytest.raises(InvalidInput, match=r"data\.post\.html: has over 50,000 tags, references and lines"):
         sanitise(f"{html}<p>", BASE)
 
 
