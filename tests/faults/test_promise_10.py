@@ -31,7 +31,7 @@ def test_nothing_leaks(system: Callable[..., Running], own_redis: RedisServer) -
             server.url, "api", "flower", PRESSRUN_FLOWER_PORT=flower_port, PRESSRUN_FLOWER_PASSWORD=FLOWER[1]
         )
         running.import_readers(5)
-        flower = httpx.Client(base_url=f"http://127.0.0.1:{flower_port}", auth=FLOWER)
+        flower = httpx.Client(base_url=f"http://127.0.0.1:{flower_port}", auth=FLOWER, timeout=20)
         wait_until(lambda: _answers(flower), 60, lambda: running.log("flower"))
         with running.api() as api, Redis.from_url(own_redis.url, decode_responses=True) as redis:
             api.post("/v1/events", json=signup_event("private@example.com"))

@@ -117,7 +117,7 @@ DONE = [
 
 
 def test_flower_shows_and_does_nothing_without_its_password(flower: str) -> None:
-    with httpx.Client(base_url=flower) as client:
+    with httpx.Client(base_url=flower, timeout=20) as client:
         for auth in (None, ("pressrun", "guessed"), ("", ""), ("admin", "open sesame")):
             assert {client.get(path, auth=auth).status_code for path in SHOWN} == {401}
             assert {client.post(path, auth=auth).status_code for path in DONE} == {401}  # type: ignore[arg-type]

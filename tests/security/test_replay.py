@@ -35,7 +35,7 @@ def _signed(system: System, event: dict[str, Any], *, age: float = 0, **changes:
 
 @pytest.fixture
 def stranger(url: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=url) as client:
+    with httpx.Client(base_url=url, timeout=20) as client:
         yield client
 
 

@@ -119,7 +119,7 @@ def test_a_script_in_a_mail_does_not_run_in_the_inbox(tmp_path: Path, clock: Fak
     box = MailBox(tmp_path)
     raw = b"Subject: <script>alert(1)</script>\r\nContent-Type: text/html\r\n\r\n<script>alert(1)</script>"
     box.put([Incoming("b@blog.example", "<script>@example.com", raw)], clock.now())
-    with serving(create_pages(box)) as url, httpx.Client(base_url=url) as client:
+    with serving(create_pages(box)) as url, httpx.Client(base_url=url, timeout=20) as client:
         listed, shown = client.get("/"), client.get("/mail/1")
         body, source = client.get("/mail/1/body"), client.get("/mail/1/source")
     for page in (listed, shown):

@@ -75,7 +75,7 @@ def desk(system: System, clock: FakeClock) -> Desk:
 
 @pytest.fixture
 def http(system: System) -> Iterator[httpx.Client]:
-    with serving(create_app(system)) as url, httpx.Client(base_url=url) as client:
+    with serving(create_app(system)) as url, httpx.Client(base_url=url, timeout=20) as client:
         yield client
 
 

@@ -70,7 +70,7 @@ def test_without_redis_events_are_still_taken(
     system: System, stopped_redis: RedisServer, doorbell: RecordingDoorbell
 ) -> None:
     system.redis = Redis.from_url(stopped_redis.url, socket_timeout=2)
-    with serving(create_app(system)) as url, httpx.Client(base_url=url) as http:
+    with serving(create_app(system)) as url, httpx.Client(base_url=url, timeout=20) as http:
         answer = http.get("/readyz")
         assert (answer.status_code, fields(answer)) == (503, ["redis"])
         assert post(http, sample("post-published"), Authorization=f"Bearer {TOKEN}").status_code == 202
@@ -86,7 +86,7 @@ class _BrokenDoorbell(RecordingDoorbell):
 
 def test_a_ring_that_fails_does_not_fail_the_request(system: System) -> None:
     broken = build(system.settings, {"PRESSRUN_DAILY_TOKEN": TOKEN}, _BrokenDoorbell())
-    with serving(create_app(broken)) as url, httpx.Client(base_url=url) as http:
+    with serving(create_app(broken)) as url, httpx.Client(base_url=url, timeout=20) as http:
         answer = post(http, sample("subscriber-created"), Authorization=f"Bearer {TOKEN}")
     assert answer.status_code == 202
     assert rows(broken)["deliveries"] == 1
@@ -102,7 +102,7 @@ def test_a_database_that_is_gone_is_a_503_without_its_address(
             PRESSRUN_REDIS_URL=redis_url,
         )  # fmt: skip
         system = build(settings, {"PRESSRUN_DAILY_TOKEN": TOKEN}, RecordingDoorbell())
-        with serving(create_app(system)) as url, httpx.Client(base_url=url) as http:
+        with serving(create_app(system)) as url, httpx.Client(base_url=url, timeout=20) as http:
             answer = post(http, sample("post-published"), Authorization=f"Bearer {TOKEN}")
             assert (answer.status_code, fields(answer)) == (503, [])
             assert int(answer.headers["retry-after"]) > 0
