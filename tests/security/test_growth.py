@@ -64,12 +64,9 @@ HTML = {
 
 @pytest.mark.parametrize("piece", HTML.values(), ids=HTML.keys())
 def test_a_post_of_hostile_html_takes_time_by_its_size(piece: str) -> None:
-    def read(text: str) -> None:
-        post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": text})
-
     # more would be refused at once
     most = min(_LARGE, MOST_PIECES * len(piece) // max(1, pieces(piece)))
-    _assert_grows_no_faster(read, lambda size: _repeated(piece, most * size // _LARGE))
+    _assert_grows_no_faster(_read_post, lambda size: _repeated(piece, most * size // _LARGE))
 
 
 def test_a_post_that_is_tidy_and_as_deep_as_may_be_takes_time_by_its_size() -> None:
@@ -100,10 +97,7 @@ SQUARES = {
 @pytest.mark.parametrize("html", SQUARES.values(), ids=SQUARES.keys())
 def test_what_takes_the_square_of_its_size_is_bounded(html: str) -> None:
     """By what a plain post of as many tags takes."""
-    def read(text: str) -> None:
-        post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": text})
-
-    hostile, plain = _cpu_seconds(read, html), _cpu_seconds(read, "<p>some words</p>" * 49_900)
+    hostile, plain = _cpu_seconds(_read_post, html), _cpu_seconds(_read_post, "<p>some words</p>" * 49_900)
     assert hostile < 8 * plain, (hostile, plain)
 
 
@@ -142,6 +136,10 @@ TEXTS: dict[str, tuple[Callable[[str], object], str]] = {
 @pytest.mark.parametrize(("read", "piece"), TEXTS.values(), ids=TEXTS.keys())
 def test_a_hostile_text_takes_time_by_its_size(read: Callable[[str], object], piece: str) -> None:
     _assert_grows_no_faster(read, lambda size: _repeated(piece, size))
+
+
+def _read_post(html: str) -> None:
+    post_context(PUBLICATION, {"title": "t", "url": "https://blog.example/", "html": html})
 
 
 def _repeated(piece: str, size: int) -> str:

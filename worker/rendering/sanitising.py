@@ -13,6 +13,7 @@ from worker.rendering.allowed import ATTRIBUTES, DROPPED, SCHEMES, TAGS
 from worker.rendering.cleaning import clean_lines, clean_references
 from worker.rendering.flattening import flatten, too_deep
 from worker.rendering.tidy import MOST_DEEP, is_tidy
+from worker.rendering.writing import VOID
 
 CONTENT_WIDTH = 536
 """Pixels an image may take: 600 without the page's padding. Outlook knows no max-width."""
@@ -25,7 +26,6 @@ _READINGS = 5
 _PLAINTEXT = re.compile(r"<(/?)plaintext\b", re.IGNORECASE)
 _PRE = re.compile(r'(<pre(?: [a-z]+="[^"]*")*>)\n')
 _TAG = re.compile(r"<(/?)([a-z0-9]+)")
-_VOID = frozenset({"br", "col", "hr", "img"})
 
 
 def sanitise(html: str, base: str) -> str:
@@ -94,7 +94,7 @@ def _depth(html: str) -> int:
     """How deep elements are nested in what nh3 wrote: every `<` in it starts a tag, every tag is closed."""
     deepest = depth = 0
     for match in _TAG.finditer(html):
-        if match[2] not in _VOID:
+        if match[2] not in VOID:
             depth += -1 if match[1] else 1
             deepest = max(deepest, depth)
     return deepest
