@@ -15,7 +15,7 @@ from worker.domain.breaker import Breaker
 
 # So many rings more than there is work for: nobody takes them. Doubled and outdated ones are nothing unusual.
 _SPARE_RINGS = 50
-# A young journal may be open and not locked yet.
+# Whoever died just now is the next sweep's.
 _YOUNG_SECONDS = 60.0
 
 # What stands still, and the queue whose ring would set it going.

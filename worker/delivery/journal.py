@@ -52,8 +52,11 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.journal"
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        draft = self.path.with_suffix(".draft")
+        self._fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
+        # named once it is locked: whoever can lock a journal, however young, knows that its owner is dead
+        draft.replace(self.path)
         self._torn = False
         self._waiting = b""
         self.owner = f"{host_id(folder)}:{self.path.name}"

@@ -31,6 +31,11 @@ _SET_SIZE = 250
 _YOUNG_SECONDS = 60.0
 
 
+def _may_be_unlocked(path: Path) -> bool:
+    """A draft is opened before it is locked; a journal has its name from a draft that was."""
+    return path.suffix == ".draft" and time.time() - path.stat().st_mtime < _YOUNG_SECONDS
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     id: int
@@ -83,12 +88,14 @@ class Recovery:
         return len(written)
 
     def _bury_idle(self) -> None:
-        """Journals of processes that died with nothing in hand, and drafts of such: replies may name addresses."""
+        """Journals of processes that died with nothing in hand, and drafts of such: replies may name addresses.
+
+        At once, for such a process may have had connections open, and nobody else gets them before it is let go.
+        """
         owners = {owner.partition(":")[2] for owner in self._leases()}
         for path in [*self._folder.glob("*.journal"), *self._folder.glob("*.draft")]:
-            # a young one may be open and not locked yet
             with suppress(FileNotFoundError):
-                if path.name in owners or time.time() - path.stat().st_mtime < _YOUNG_SECONDS:
+                if path.name in owners or _may_be_unlocked(path):
                     continue
                 dead = Deceased.seize(path)
                 if dead is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -144,16 +145,29 @@ def test_another_hosts_lease_waits_for_its_end(database: Database, clock: FakeCl
 def test_a_journal_of_one_who_died_with_nothing_in_hand_goes(
     database: Database, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """Not one that lives, nor one so young that its owner may not have locked it yet."""
-    alive = Journal(tmp_path)
-    dead, young = tmp_path / "1-dead.journal", tmp_path / "2-young.journal"
-    for path in (dead, young):
+    """And its connections with it, though it died a moment ago: they would be waited for as long as they last. Not one
+    that lives, nor a draft so young that its owner may not have locked it yet.
+    """
+    folder, buried = tmp_path / "journal", list[str]()
+    alive, dead = Journal(folder), Journal(folder)
+    die(dead)
+    old, young = folder / "1-old.draft", folder / "2-young.draft"
+    for path in (old, young):
         path.write_bytes(b'["B",1,1]\n')
-    for path in (dead, alive.path):
+    for path in (old, alive.path):
         os.utime(path, (1, 1))
-    assert recovery(database, clock, tmp_path).run() == 0
-    assert {path.name for path in tmp_path.glob("*.journal")} == {alive.path.name, young.name}
+    assert Recovery(database, clock, POLICY, folder, died=buried.append).run() == 0
+    assert {path.name for path in folder.iterdir()} == {alive.path.name, young.name, "host-id"}
+    assert buried == [dead.owner]
     alive.close()
+
+
+def test_a_journal_has_its_name_once_it_is_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep that comes by while a process starts must not take its journal for a dead one's."""
+    names: list[list[str]] = []
+    monkeypatch.setattr(fcntl, "flock", lambda *_: names.append(sorted(path.suffix for path in tmp_path.iterdir())))
+    Journal(tmp_path).close()
+    assert names == [[".draft"]]
 
 
 def test_a_journal_that_is_gone_means_a_dead_owner(database: Database, clock: FakeClock, tmp_path: Path) -> None:
