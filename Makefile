@@ -19,7 +19,7 @@ help:
 	@echo "make mutations        breaks each promise on purpose; its test must notice (docs/promises.md)"
 	@echo "make lint types docs  ruff; mypy; the pages and files that are made from the code"
 	@echo "make fuzz             hostile bytes for every parser and for the API (ARGS=\"--help\")"
-	@echo "make bench            measure this machine, in six minutes (ARGS=\"--help\" lists the parts)"
+	@echo "make bench            measure this machine, in eight minutes (ARGS=\"--help\" lists the parts)"
 	@echo "make lock             choose the newest versions again (needs uv)"
 
 install: $(VENV)/installed

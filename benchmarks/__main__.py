@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from benchmarks import machine, report
 
-# In this order, in some six minutes.
+# In this order, in some eight minutes.
 USUAL = ("reference", "pipeline", "latency", "limit", "distance", "processes", "planning", "ledger", "profile")
 # Each takes about as long as all of those together, or compares what is settled: they run when they are named.
 NAMED = ("beside", "throttled", "sets", "million", "partitions")

@@ -1,6 +1,6 @@
-"""End to end: from the event to the last record, everything on, beside `smtp-source` in the same minutes.
+"""End to end: from the event to the last record, everything on, beside `smtp-source` and the naive task.
 
-`smtp-source -s 16` runs before and after each database, with one message a connection (its default) and with
+Both run before and after each database, `smtp-source -s 16` with one message a connection (its default) and with
 connections kept (`-d`, as ours are): the machine is as busy for all.
 """
 
@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from statistics import mean
 from typing import Any
 
-from benchmarks import postfix, posts
+from benchmarks import naive, postfix, posts
 from benchmarks.bed import Setup, made
 from benchmarks.report import Options, Result, Unavailable
 from benchmarks.sinks import PostfixSink, PythonSink, Sink, opened, steadiness
 
 _READERS = 100_000
 _HEADER = (
-    "ledger", "sink", "mails/s, event to last record", "of smtp-source", "of smtp-source -d", "first mail",
-    "last record", "campaign finished", "CPU µs a mail", "largest process",
+    "ledger", "sink", "mails/s, event to last record", "of smtp-source", "of smtp-source -d",
+    "times the naive task", "first mail", "last record", "campaign finished", "CPU µs a mail", "largest process",
 )  # fmt: skip
 
 
@@ -37,17 +37,17 @@ def best_sink() -> Iterator[Any]:
 def run(options: Options) -> Result:
     readers = options.size(_READERS)
     with best_sink() as sink:
-        sources, figures = [_source(sink, readers)], []
+        references, figures = [_references(sink, readers)], []
         for database in options.databases:
             figures.append(measure(Setup(database, readers), sink))
-            sources.append(_source(sink, readers))
+            references.append(_references(sink, readers))
     for index, one in enumerate(figures):
-        around = [pair for pair in sources[index : index + 2] if pair]
-        for name, speeds in zip(("smtp_source", "smtp_source_kept"), zip(*around, strict=True), strict=False):
-            one[name] = round(mean(speeds))
-            one[f"of_{name}"] = round(one["per_second"] / mean(speeds), 2)
+        before, after = references[index : index + 2]
+        for name in before:
+            speed = mean((before[name], after[name]))
+            one[name], one[f"of_{name}"] = round(speed), round(one["per_second"] / speed, 2)
     notes = [cpu_note(one) for one in figures]
-    return Result(_HEADER, [row(one) for one in figures], {"runs": figures, "smtp_source": sources}, notes)
+    return Result(_HEADER, [row(one) for one in figures], {"runs": figures, "references": references}, notes)
 
 
 def measure(setup: Setup, sink: Sink, size: int = posts.MAIL_BYTES) -> dict[str, Any]:
@@ -85,8 +85,8 @@ def row(one: dict[str, Any]) -> list[object]:
     largest = max((max(peaks), name) for name, peaks in one["peaks_mb"].items() if name != "sink")
     return [
         f"{one['database']}, {one['readers']:,} readers", one["sink"], f"{one['per_second']:,.0f}",
-        one.get("of_smtp_source") or "–", one.get("of_smtp_source_kept") or "–", f"{one['first_s']} s",
-        f"{one['recorded_s']} s", f"{one['finished_s']} s",
+        one.get("of_smtp_source") or "–", one.get("of_smtp_source_kept") or "–",
+        f"{one['of_naive']:.0f}", f"{one['first_s']} s", f"{one['recorded_s']} s", f"{one['finished_s']} s",
         f"{sum(ours(one).values()):.0f}", f"{largest[0]:.0f} MB ({largest[1]})",
     ]  # fmt: skip
 
@@ -97,10 +97,11 @@ def cpu_note(one: dict[str, Any]) -> str:
     return f"CPU µs a mail, {one['database']}: {parts}. {connections}."
 
 
-def _source(sink: Sink, readers: int) -> tuple[float, float] | None:
-    """Mails a second with a connection for each, and with connections kept."""
-    if not isinstance(sink, PostfixSink):
-        return None
-    messages = max(5_000, min(readers, 40_000))
-    once, kept = (postfix.source_speed(sink.port, messages, keep=keep) for keep in (False, True))
-    return round(once), round(kept)
+def _references(sink: Sink, readers: int) -> dict[str, float]:
+    """Mails a second: `smtp-source` with a connection for each and with connections kept, and the naive task."""
+    found = {"naive": naive.speed(sink.port, max(200, readers // 50))}
+    if isinstance(sink, PostfixSink):
+        messages = max(5_000, min(readers, 40_000))
+        for name, keep in (("smtp_source", False), ("smtp_source_kept", True)):
+            found[name] = postfix.source_speed(sink.port, messages, keep=keep)
+    return {name: round(speed, 1) for name, speed in found.items()}
